@@ -1,0 +1,1 @@
+"""Issuetide: GitHub issues into PostgreSQL, classified once per distinct text, exported to OpenSearch."""

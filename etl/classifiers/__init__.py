@@ -1,0 +1,7 @@
+"""What answers a task's question about a text. Each implements `base.Classifier` and is named in `CLASSIFIERS`."""
+
+CLASSIFIERS = {
+    "claude": "etl.classifiers.claude:ClaudeClassifier",
+    "rules": "etl.classifiers.rules:RulesClassifier",
+}
+"""Name of a classifier -> where its class is; resolved only when a run uses it (importing anthropic takes a second)."""

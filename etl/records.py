@@ -1,0 +1,186 @@
+"""The values that travel between stages: frozen, without behaviour, importing nothing of ours.
+
+Times are aware and in UTC. `None` means "not known" or "abstained", never "failed".
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+Kind = Literal["issue", "pull_request", "comment"]
+Outcome = Literal["answered", "abstained", "refused", "truncated", "invalid", "failed"]
+"""What came of asking about one text.
+
+answered, abstained and refused are answers and end the matter; truncated and invalid are kept as attempts and asked
+again a bounded number of times; failed (a connection that broke, a server's 5xx) is not kept as an answer at all.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository, keyed so that a rename changes nothing.
+
+    key: GitHub's numeric id on api.github.com; elsewhere, or where a file gives no id, a number made from host and
+        id or name (`etl.sources.base.repository_key`). Part of every document id.
+    """
+
+    key: int
+    host: str
+    github_id: int | None
+    full_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One fetched thing: an issue, a pull request or a comment.
+
+    external_id: the number of an issue or pull request, the numeric id of a comment.
+    payload: the JSON object as received (UTF-8), less title, body and hypermedia links, which have columns or can be
+        derived.
+    content_hash: 32 hexadecimal digits over everything stored; equal means unchanged.
+    replaced: how many NUL bytes and lone surrogates were replaced with U+FFFD, which PostgreSQL refuses.
+    """
+
+    repository: Repository
+    kind: Kind
+    external_id: int
+    parent_number: int | None
+    title: str | None
+    body: str | None
+    state: str | None
+    state_reason: str | None
+    author: str | None
+    author_type: str | None
+    author_association: str | None
+    labels: tuple[str, ...]
+    assignees: tuple[str, ...]
+    comments: int | None
+    created_at: datetime
+    updated_at: datetime
+    closed_at: datetime | None
+    url: str | None
+    payload: str
+    content_hash: str
+    replaced: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One list that a source reads with a cursor of its own.
+
+    name: what is listed ('issues', 'comments', 'file').
+    filter: the canonical form of what narrows the list ('' for all of it); part of the cursor's key.
+    """
+
+    source: str
+    repository: Repository
+    name: str
+    filter: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one network read gave, to be stored in one transaction with the cursor that follows it.
+
+    cursor: opaque to everyone but its source; None leaves the stored cursor as it is.
+    skipped: one line per thing that could not be read, naming it.
+    """
+
+    items: tuple[Item, ...]
+    cursor: str | None = None
+    skipped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A distinct text to classify.
+
+    id: its row in `texts`. body: cleaned, not masked, the first seen of its hash.
+    """
+
+    id: int
+    text_hash: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one request cost, as the vendor counted it (tokens), and in dollars by our price table."""
+
+    input_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_read_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a classifier said of one text.
+
+    categories: category ids with their confidences (0..1), the most confident first; empty unless answered.
+    rationale: why, in one clause; for the other outcomes what happened.
+    classifier, model: what answered; model is the vendor's id as answered, or the rules' version.
+    usage: None where nothing was paid (the `rules` classifier).
+    redactions: how many secrets were replaced in what was sent. truncated_chars: how many characters were left out.
+    """
+
+    text_id: int
+    outcome: Outcome
+    categories: tuple[tuple[str, float], ...]
+    rationale: str
+    classifier: str
+    model: str
+    prompt_version: str
+    usage: Usage | None = None
+    request_id: str | None = None
+    redactions: int = 0
+    truncated_chars: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document for a sink: its id, its external version, and its source as JSON text ready to send."""
+
+    id: str
+    version: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class PushResult:
+    """What a sink said of one document.
+
+    status: written; stale (the sink holds a newer version: nothing to do); rejected (a dead letter, `reason` says why).
+    """
+
+    document: Document
+    status: Literal["written", "stale", "rejected"]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a run is asked to read.
+
+    repositories: 'owner/name' each. labels: any of them (OR); empty means all. kinds: which items are stored.
+    limit: the N newest issues only, leaving every cursor alone; None means everything since the cursor.
+    """
+
+    repositories: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    kinds: tuple[Kind, ...] = ("issue",)
+    comments: bool = True
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding of `doctor`: what was looked at, how it is, and how to mend it."""
+
+    name: str
+    status: Literal["ok", "warning", "failed", "skipped"]
+    detail: str
+    mend: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,108 @@
+"""Every setting, read once and typed: from the environment, then `.env`, then `issuetide.toml` of the working folder.
+
+The names that other tools share are theirs (GITHUB_TOKEN, ANTHROPIC_API_KEY, DATABASE_URL, OPENSEARCH_URL); ours begin
+with ISSUETIDE_. In `issuetide.toml` the same names are written in lower case.
+"""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import platformdirs
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from etl.errors import ConfigurationError
+
+
+def _default_data_dir() -> Path:
+    return Path(platformdirs.user_data_dir("issuetide", appauthor=False))
+
+
+class Settings(BaseSettings):
+    """The settings of one process. Secrets are `SecretStr`: they never show in a repr, a log or an error."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", toml_file="issuetide.toml", extra="ignore", frozen=True, env_ignore_empty=True
+    )
+
+    github_token: SecretStr | None = Field(None, description="GitHub token; without one GitHub allows 60 calls an hour")
+    github_api_url: str = Field(
+        "https://api.github.com", description="REST root; for GitHub Enterprise https://HOST/api/v3"
+    )
+    anthropic_api_key: SecretStr | None = Field(None, description="Anthropic API key; without one `rules` answers")
+    anthropic_base_url: str | None = Field(
+        None, description="another address of the Anthropic API (a proxy, a test server)"
+    )
+    database_url: SecretStr | None = Field(
+        None, description="PostgreSQL 15+ as postgresql://… or postgres://…; unset: the embedded PostgreSQL"
+    )
+    opensearch_url: SecretStr | None = Field(
+        None, description="OpenSearch 2.19+ or 3.x; `local`: the server of `issuetide servers`; unset: documents wait"
+    )
+    opensearch_ca_file: Path | None = Field(None, description="certificate authorities to trust for OpenSearch (PEM)")
+    dashboards_url: SecretStr | None = Field(
+        None, description="OpenSearch Dashboards, for `issuetide dashboards import`"
+    )
+    issuetide_model: str = Field("claude-haiku-5-5", description="the Anthropic model that classifies")
+    issuetide_task: str = Field("issue_kind", description="the tasks of a run without --task, comma separated")
+    issuetide_tasks_dir: Path | None = Field(
+        None, description="a folder of your own task files, beside the shipped ones"
+    )
+    issuetide_index_prefix: str = Field("issuetide", description="OpenSearch indices are PREFIX-classifications, …")
+    issuetide_data_dir: Path = Field(
+        default_factory=_default_data_dir, description="where the embedded PostgreSQL and the local OpenSearch live"
+    )
+    issuetide_deadline_minutes: float = Field(
+        50.0, gt=0, description="a run ends by then, also when it has to wait for a limit"
+    )
+    issuetide_max_cost_usd: float | None = Field(None, ge=0, description="cap on dollars per run; unset: no cap")
+    issuetide_max_items: int | None = Field(None, ge=1, description="cap on texts asked per run; unset: no cap")
+    issuetide_threads: int = Field(8, ge=1, le=64, description="requests to Anthropic at the same time")
+    issuetide_max_wait_seconds: float = Field(
+        120.0, gt=0, description="the longest single retry-after that is waited out at Anthropic"
+    )
+
+    @field_validator("github_api_url", "anthropic_base_url")
+    @classmethod
+    def _absolute_http_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("must be an absolute http:// or https:// URL")
+        return value.rstrip("/")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  (pydantic-settings passes it by name)
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment before `.env` before `issuetide.toml`."""
+        return init_settings, env_settings, dotenv_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def read_settings(**overrides: Any) -> Settings:  # noqa: ANN401  (the same names and types as the fields above)
+    """The settings of this process; `overrides` win over every other place.
+
+    Raises:
+        ConfigurationError: a value is malformed; the message names the setting and never shows a secret.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).upper() if first["loc"] else "settings"
+        raise ConfigurationError(f"setting {name} cannot be used: {first['msg']}") from None
+    except (SettingsError, OSError, ValueError) as error:
+        raise ConfigurationError(f"issuetide.toml or .env cannot be read: {error}") from None
