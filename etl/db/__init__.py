@@ -1,0 +1,1 @@
+"""PostgreSQL, the single source of truth: tables, views, statements, migrations, locks."""

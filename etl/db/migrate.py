@@ -1,0 +1,87 @@
+"""The structure's version: read it, compare it, bring it up. Alembic itself is imported only to change something."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from sqlalchemy import Connection, Engine, text
+
+from etl.db.connection import open_engine, translated_errors
+from etl.errors import ConfigurationError
+from etl.resources import resource_folder
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+HEAD = "0001"
+"""The newest revision in `migrations/versions`; a test compares. Kept here because importing Alembic takes 0.25 s."""
+
+
+def _config(connection: Connection | None = None) -> "Config":
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(resource_folder("migrations"))))
+    if connection is not None:
+        config.attributes["connection"] = connection
+    return config
+
+
+def current_revision(connection: Connection) -> str | None:
+    """The revision this database is at; None for a database that was never set up."""
+    exists = connection.execute(text("SELECT to_regclass('alembic_version') IS NOT NULL")).scalar_one()
+    if not exists:
+        return None
+    return cast("str | None", connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none())
+
+
+def check_schema(connection: Connection) -> None:
+    """Passes if the database is at the revision that this release needs.
+
+    Raises:
+        ConfigurationError: outdated, newer, or never set up; says what to run.
+    """
+    revision = current_revision(connection)
+    if revision == HEAD:
+        return
+    if revision is None:
+        raise ConfigurationError("the database has no Issuetide tables yet; run `issuetide db upgrade`")
+    if revision > HEAD:
+        raise ConfigurationError(
+            f"the database is at revision {revision}, newer than this release ({HEAD}); install the newer issuetide"
+        )
+    raise ConfigurationError(
+        f"the database is at revision {revision}, this release needs {HEAD}; run `issuetide db upgrade`"
+    )
+
+
+def upgrade_engine(engine: Engine, revision: str = "head") -> None:
+    """Brings the database up to `revision`; harmless when it is there already.
+
+    Raises:
+        ConfigurationError: the server is older than PostgreSQL 15.
+        UnavailableError: it cannot be reached.
+    """
+    from alembic import command
+
+    with translated_errors(engine), engine.begin() as connection:
+        number = connection.execute(text("SELECT current_setting('server_version_num')::int")).scalar_one()
+        if number < 150000:
+            raise ConfigurationError(f"PostgreSQL {number // 10000} is too old; version 15 or newer is needed")
+        command.upgrade(_config(connection), revision)
+
+
+def downgrade_engine(engine: Engine, revision: str) -> None:
+    """Brings the database down to `revision` ('base' removes everything of ours, data included)."""
+    from alembic import command
+
+    with translated_errors(engine), engine.begin() as connection:
+        command.downgrade(_config(connection), revision)
+
+
+def upgrade(url: str) -> None:
+    """Brings the database at `url` up to this release."""
+    engine = open_engine(url)
+    try:
+        upgrade_engine(engine)
+    finally:
+        engine.dispose()

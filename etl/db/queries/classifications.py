@@ -1,0 +1,232 @@
+"""Statements on tasks, pending texts, claims and the ledger of answers."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, text
+
+from etl.db.queries.items import MICROSECONDS_NOW
+from etl.db.queries.texts import queue_every_item, select_inputs
+from etl.db.store import serialize_item_writers
+from etl.errors import ConfigurationError
+from etl.records import Answer, Text
+from etl.tasks import Task
+
+ACCEPTED = {"claude": ("claude",), "local": ("claude", "local"), "rules": ("claude", "local", "rules")}
+"""By classifier of a run: whose earlier answers it accepts. An answer by rules does not stop Claude from answering."""
+
+MOST_ATTEMPTS = 3
+"""How often a text is asked about whose answers were cut off or invalid, before a person must look."""
+
+_PENDING = """
+    FROM task_items ti
+    JOIN items i ON i.id = ti.item_id
+    JOIN item_texts it ON it.item_id = ti.item_id AND it.input = ti.input
+    JOIN texts x ON x.id = it.text_id AND x.body <> ''
+    WHERE ti.task = :task AND ti.applies
+      AND (:every_repository OR i.repository_key = ANY (:repository_keys))
+      AND (:every_label OR EXISTS (SELECT FROM unnest(i.labels) AS l WHERE lower(l) = ANY (:labels)))
+      AND NOT EXISTS (
+          SELECT FROM classifications c
+          WHERE c.text_id = it.text_id AND c.task = :task AND c.purpose = 'live' AND c.classifier = ANY (:accepted)
+            AND c.outcome IN ('answered', 'abstained', 'refused'))
+      AND (SELECT count(*) FROM classifications c
+           WHERE c.text_id = it.text_id AND c.task = :task AND c.purpose = 'live' AND c.classifier = :classifier
+             AND c.outcome IN ('truncated', 'invalid')) < :most_attempts
+"""
+
+
+def _like_pattern(glob: str) -> str:
+    """The LIKE pattern of a glob with `*` and `?`."""
+    escaped = glob.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return escaped.replace("*", "%").replace("?", "_")
+
+
+def register_task(connection: Connection, task: Task, content: str) -> bool:
+    """Remembers this version of the task; True if it was not known yet.
+
+    A task that asks of a new input queues every item for fingerprinting; one that applies elsewhere than its earlier
+    version gives every tracked item a new document version.
+
+    Raises:
+        ConfigurationError: the same version is known with other content.
+    """
+    known = connection.execute(
+        text("SELECT sha256 FROM tasks WHERE name = :name AND version = :version"),
+        {"name": task.name, "version": task.version},
+    ).scalar_one_or_none()
+    if known == task.sha256:
+        return False
+    if known is not None:
+        raise ConfigurationError(
+            f"{task.path}: version {task.version} of task {task.name!r} was already used with other content;"
+            f" raise `version` to {task.version + 1} (old answers stay, nothing is asked again by itself)"
+        )
+    inputs = set(select_inputs(connection))
+    connection.execute(
+        text("""
+            INSERT INTO tasks (name, version, sha256, content, input, kinds, repositories_like, labels,
+                               titles_except_like, states)
+            VALUES (:name, :version, :sha256, :content, :input, :kinds, :repositories, :labels, :titles, :states)
+            ON CONFLICT DO NOTHING
+        """),
+        {
+            "name": task.name,
+            "version": task.version,
+            "sha256": task.sha256,
+            "content": content,
+            "input": task.input,
+            "kinds": list(task.applies_to.kinds),
+            "repositories": [_like_pattern(glob.lower()) for glob in task.applies_to.repositories],
+            "labels": [label.lower() for label in task.applies_to.labels],
+            "titles": [_like_pattern(glob) for glob in task.applies_to.titles_except],
+            "states": list(task.applies_to.states),
+        },
+    )
+    if task.input not in inputs:
+        queue_every_item(connection)
+    serialize_item_writers(connection)
+    connection.execute(
+        text(f"""
+            UPDATE items SET row_version = greatest(row_version + 1, {MICROSECONDS_NOW})
+            WHERE repository_key IN (SELECT repository_key FROM tracked_tasks WHERE task = :task)
+        """),  # noqa: S608  (a constant)
+        {"task": task.name},
+    )
+    return True
+
+
+def track_tasks(connection: Connection, repository_keys: Sequence[int], tasks: Sequence[Task]) -> None:
+    """Remembers that these tasks are asked of these repositories: exports and trends cover them from now on."""
+    connection.execute(
+        text("""
+            INSERT INTO tracked_tasks (repository_key, task)
+            SELECT k, t FROM unnest(CAST(:keys AS bigint[])) AS k CROSS JOIN unnest(CAST(:tasks AS text[])) AS t
+            WHERE NOT EXISTS (SELECT FROM tracked_tasks o WHERE o.repository_key = k AND o.task = t)
+            ON CONFLICT DO NOTHING
+        """),
+        {"keys": list(repository_keys), "tasks": [task.name for task in tasks]},
+    )
+
+
+class PendingScope:
+    """Which pending texts a run works on: of these repositories and labels (None: all), for this classifier."""
+
+    def __init__(
+        self, classifier: str, repository_keys: Sequence[int] | None = None, labels: Sequence[str] = ()
+    ) -> None:
+        self.classifier = classifier
+        self.parameters = {
+            "classifier": classifier,
+            "accepted": list(ACCEPTED[classifier]),
+            "every_repository": repository_keys is None,
+            "repository_keys": list(repository_keys or ()),
+            "every_label": not labels,
+            "labels": [label.lower() for label in labels],
+            "most_attempts": MOST_ATTEMPTS,
+        }
+
+
+def count_pending(connection: Connection, task: Task, scope: PendingScope) -> int:
+    """How many distinct texts wait for an answer to `task`."""
+    return int(
+        connection.execute(
+            text(f"SELECT count(DISTINCT it.text_id) {_PENDING}"),
+            {"task": task.name, **scope.parameters},
+        ).scalar_one()
+    )
+
+
+def claim_pending(
+    connection: Connection, task: Task, scope: PendingScope, *, run_id: int, limit: int, lease_minutes: float
+) -> list[Text]:
+    """Up to `limit` pending texts, newest item first, claimed for this run so that no other run asks about them.
+
+    A claim ends when the answer is stored, when it is released, or when its lease runs out.
+    """
+    rows = connection.execute(
+        text(f"""
+            WITH pending AS (
+                SELECT it.text_id, max(i.created_at) AS newest {_PENDING}
+                  AND NOT EXISTS (SELECT FROM claims k WHERE k.text_id = it.text_id AND k.task = :task
+                                                         AND k.expires_at > now())
+                GROUP BY it.text_id ORDER BY newest DESC, it.text_id DESC LIMIT :limit
+            ), claimed AS (
+                INSERT INTO claims AS k (text_id, task, run_id, expires_at)
+                SELECT text_id, :task, :run_id, now() + make_interval(secs => :lease_seconds) FROM pending
+                ON CONFLICT (text_id, task) DO UPDATE
+                SET run_id = excluded.run_id, expires_at = excluded.expires_at WHERE k.expires_at <= now()
+                RETURNING text_id
+            )
+            SELECT x.id, x.text_hash, x.body
+            FROM claimed JOIN pending USING (text_id) JOIN texts x ON x.id = text_id
+            ORDER BY newest DESC, x.id DESC
+        """),  # noqa: S608  (a constant)
+        {
+            "task": task.name,
+            **scope.parameters,
+            "run_id": run_id,
+            "limit": limit,
+            "lease_seconds": lease_minutes * 60,
+        },
+    )
+    return [Text(id=row.id, text_hash=row.text_hash, body=row.body) for row in rows]
+
+
+def release_claims(connection: Connection, run_id: int) -> None:
+    """Ends every claim of a run: its texts without an answer are pending again."""
+    connection.execute(text("DELETE FROM claims WHERE run_id = :run_id"), {"run_id": run_id})
+
+
+def insert_answers(connection: Connection, task: Task, answers: Sequence[Answer], run_id: int) -> None:
+    """Appends the answers to the ledger, ends their claims and gives every item of their texts a new version."""
+    text_ids = [answer.text_id for answer in answers]
+    connection.execute(
+        text("""
+            INSERT INTO classifications (
+                text_id, task, task_version, task_sha256, prompt_version, classifier, model, outcome, categories,
+                confidences, rationale, redactions, truncated_chars, input_tokens, cache_write_tokens,
+                cache_read_tokens, output_tokens, cost_usd, request_id, run_id)
+            VALUES (:text_id, :task, :task_version, :task_sha256, :prompt_version, :classifier, :model, :outcome,
+                    :categories, :confidences, :rationale, :redactions, :truncated_chars, :input_tokens,
+                    :cache_write_tokens, :cache_read_tokens, :output_tokens, :cost_usd, :request_id, :run_id)
+        """),
+        [_ledger_row(task, answer, run_id) for answer in answers],
+    )
+    connection.execute(
+        text("DELETE FROM claims WHERE task = :task AND run_id = :run_id AND text_id = ANY (:ids)"),
+        {"task": task.name, "run_id": run_id, "ids": text_ids},
+    )
+    serialize_item_writers(connection)
+    connection.execute(
+        text(f"""
+            UPDATE items SET row_version = greatest(row_version + 1, {MICROSECONDS_NOW})
+            WHERE id IN (SELECT item_id FROM item_texts WHERE text_id = ANY (:ids))
+        """),  # noqa: S608  (a constant)
+        {"ids": text_ids},
+    )
+
+
+def _ledger_row(task: Task, answer: Answer, run_id: int) -> dict[str, object]:
+    usage = answer.usage
+    return {
+        "text_id": answer.text_id,
+        "task": task.name,
+        "task_version": task.version,
+        "task_sha256": task.sha256,
+        "prompt_version": answer.prompt_version,
+        "classifier": answer.classifier,
+        "model": answer.model,
+        "outcome": answer.outcome,
+        "categories": [category for category, _ in answer.categories],
+        "confidences": [confidence for _, confidence in answer.categories],
+        "rationale": answer.rationale.replace("\x00", "\ufffd"),
+        "redactions": answer.redactions,
+        "truncated_chars": answer.truncated_chars,
+        "input_tokens": usage.input_tokens if usage else 0,
+        "cache_write_tokens": usage.cache_write_tokens if usage else 0,
+        "cache_read_tokens": usage.cache_read_tokens if usage else 0,
+        "output_tokens": usage.output_tokens if usage else 0,
+        "cost_usd": usage.cost_usd if usage else 0,
+        "request_id": answer.request_id,
+        "run_id": run_id,
+    }

@@ -1,0 +1,167 @@
+"""Statements on exports: which documents a sink lacks, and what it is known to hold."""
+
+from collections.abc import Iterator, Sequence
+
+from sqlalchemy import Connection, text
+
+from etl.db.queries.items import MICROSECONDS_NOW
+from etl.records import Document, PushResult
+
+_PENDING = {
+    "classifications": """
+        FROM classification_documents d
+        LEFT JOIN exports e ON e.sink_id = :sink_id AND e.document_id = d.document_id
+        LEFT JOIN dead_letters x ON x.sink_id = :sink_id AND x.document_id = d.document_id
+        WHERE (d.applies OR e.document_id IS NOT NULL)
+          AND e.row_version IS DISTINCT FROM d.row_version AND x.row_version IS DISTINCT FROM d.row_version
+    """,
+    "daily": """
+        FROM daily_documents d
+        LEFT JOIN exports e ON e.sink_id = :sink_id AND e.document_id = d.document_id
+        LEFT JOIN dead_letters x ON x.sink_id = :sink_id AND x.document_id = d.document_id
+        WHERE e.row_version IS DISTINCT FROM d.row_version AND x.row_version IS DISTINCT FROM d.row_version
+    """,
+    "runs": """
+        FROM run_documents d
+        LEFT JOIN exports e ON e.sink_id = :sink_id AND e.document_id = d.document_id
+        LEFT JOIN dead_letters x ON x.sink_id = :sink_id AND x.document_id = d.document_id
+        WHERE e.row_version IS DISTINCT FROM d.row_version AND x.row_version IS DISTINCT FROM d.row_version
+    """,
+}
+"""By index: the documents that a sink lacks or holds in another version. Compared per row, never by a high-water mark:
+row versions are not in commit order (facts/postgres.md)."""
+
+
+def resolve_sink(connection: Connection, identity: str) -> int:
+    """The id of the sink with this identity, entered if new."""
+    found = connection.execute(text("SELECT id FROM sinks WHERE identity = :identity"), {"identity": identity})
+    known = found.scalar_one_or_none()
+    if known is not None:
+        return int(known)
+    return int(
+        connection.execute(
+            text("""
+                INSERT INTO sinks (identity) VALUES (:identity)
+                ON CONFLICT (identity) DO UPDATE SET identity = excluded.identity RETURNING id
+            """),
+            {"identity": identity},
+        ).scalar_one()
+    )
+
+
+def count_pending_documents(connection: Connection, index: str, sink_id: int | None) -> int:
+    """How many documents of `index` the sink lacks; with no sink at all, every document there is."""
+    return int(
+        connection.execute(
+            text(f"SELECT count(*) {_PENDING[index]}"),
+            {"sink_id": sink_id if sink_id is not None else -1},
+        ).scalar_one()
+    )
+
+
+def stream_pending_documents(connection: Connection, index: str, sink_id: int) -> Iterator[Document]:
+    """The documents of `index` that the sink lacks, read in portions so that memory stays flat."""
+    result = connection.execution_options(yield_per=2000).execute(
+        text(f"SELECT d.document_id, d.row_version, CAST(d.source AS text) {_PENDING[index]}"),
+        {"sink_id": sink_id},
+    )
+    for portion in result.partitions():
+        for identifier, version, source in portion:
+            yield Document(identifier, version, source)
+
+
+def insert_push_results(connection: Connection, sink_id: int, results: Sequence[PushResult], run_id: int) -> None:
+    """Remembers what the sink holds now, and what it refused.
+
+    A stale document counts as held at our version: the sink has a newer one, and sending ours again changes nothing.
+    """
+    held = [result.document for result in results if result.status != "rejected"]
+    if held:
+        connection.execute(
+            text("""
+                INSERT INTO exports AS e (sink_id, document_id, row_version)
+                SELECT :sink_id, n.id, n.version
+                FROM unnest(CAST(:ids AS text[]), CAST(:versions AS bigint[])) AS n (id, version)
+                ON CONFLICT (sink_id, document_id) DO UPDATE SET row_version = excluded.row_version
+            """),
+            {
+                "sink_id": sink_id,
+                "ids": [document.id for document in held],
+                "versions": [document.version for document in held],
+            },
+        )
+    rejected = [result for result in results if result.status == "rejected"]
+    if rejected:
+        connection.execute(
+            text("""
+                INSERT INTO dead_letters AS x (sink_id, document_id, row_version, reason, run_id)
+                VALUES (:sink_id, :id, :version, :reason, :run_id)
+                ON CONFLICT (sink_id, document_id) DO UPDATE
+                SET row_version = excluded.row_version, reason = excluded.reason, run_id = excluded.run_id,
+                    created_at = now()
+            """),
+            [
+                {
+                    "sink_id": sink_id,
+                    "id": result.document.id,
+                    "version": result.document.version,
+                    "reason": result.reason,
+                    "run_id": run_id,
+                }
+                for result in rejected
+            ],
+        )
+
+
+def delete_dead_letters(connection: Connection) -> int:
+    """Forgets every dead letter, so that its document is tried again; gives how many there were."""
+    return connection.execute(text("DELETE FROM dead_letters")).rowcount
+
+
+def select_dead_letters(connection: Connection, limit: int) -> list[tuple[str, str]]:
+    """The newest dead letters: document id and reason."""
+    rows = connection.execute(
+        text("SELECT document_id, reason FROM dead_letters ORDER BY created_at DESC LIMIT :limit"), {"limit": limit}
+    )
+    return [(row.document_id, row.reason) for row in rows]
+
+
+def daily_counts_due(connection: Connection, sink_id: int) -> bool:
+    """Whether `daily_counts` may differ from the truth: a document is pending, or a UTC day has begun since.
+
+    The counts are brought up to date before the documents are sent. A run that is killed between the two leaves the
+    documents pending, and so the next one looks again.
+    """
+    return bool(
+        connection.execute(
+            text(f"""
+                SELECT coalesce((SELECT max(day) FROM daily_counts) < (now() AT TIME ZONE 'UTC')::date, true)
+                       OR EXISTS (SELECT 1 {_PENDING["classifications"]})
+            """),  # noqa: S608  (a constant)
+            {"sink_id": sink_id},
+        ).scalar_one()
+    )
+
+
+def refresh_daily_counts(connection: Connection) -> int:
+    """Brings `daily_counts` up to the view `daily_totals`; gives how many days changed.
+
+    A category that no item has any more on a day goes to zero instead of away, so that its document does, too.
+    """
+    return connection.execute(
+        text(f"""
+            WITH truth AS MATERIALIZED (SELECT * FROM daily_totals), gone AS (
+                UPDATE daily_counts d
+                SET opened = 0, closed = 0, open = 0, row_version = greatest(d.row_version + 1, {MICROSECONDS_NOW})
+                WHERE (d.opened, d.closed, d.open) <> (0, 0, 0)
+                  AND NOT EXISTS (SELECT FROM truth t WHERE (t.repository_key, t.task, t.category, t.day)
+                                                          = (d.repository_key, d.task, d.category, d.day))
+            )
+            INSERT INTO daily_counts AS d (repository_key, task, category, day, opened, closed, open, row_version)
+            SELECT repository_key, task, category, day, opened, closed, open, {MICROSECONDS_NOW} FROM truth
+            ON CONFLICT (repository_key, task, category, day) DO UPDATE
+            SET opened = excluded.opened, closed = excluded.closed, open = excluded.open,
+                row_version = greatest(d.row_version + 1, excluded.row_version)
+            WHERE (d.opened, d.closed, d.open) <> (excluded.opened, excluded.closed, excluded.open)
+        """)  # noqa: S608  (a constant)
+    ).rowcount

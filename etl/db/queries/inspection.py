@@ -1,0 +1,124 @@
+"""Statements for people: what is stored of one item, and how everything stands."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+
+@dataclass(frozen=True, slots=True)
+class ItemExplanation:
+    """What is stored of one item: the item, its texts, every answer to them, and its documents per task."""
+
+    item: dict[str, Any]
+    texts: list[dict[str, Any]]
+    answers: list[dict[str, Any]]
+    documents: list[dict[str, Any]]
+
+
+def select_explanation(connection: Connection, repository: str, number: int) -> ItemExplanation | None:
+    """Everything stored of issue or pull request `number` of `repository`; None where there is no such item."""
+    item = _rows(
+        connection,
+        """
+        SELECT i.id, r.full_name AS repository, r.key AS repository_key, i.kind, i.external_id AS number, i.title,
+               i.state, i.labels, i.author, i.comments, i.created_at, i.updated_at, i.url, i.content_hash,
+               i.row_version, i.tombstone, EXISTS (SELECT FROM text_queue q WHERE q.item_id = i.id) AS queued
+        FROM items i JOIN repositories r ON r.key = i.repository_key
+        WHERE lower(r.full_name) = lower(:repository) AND i.external_id = :number AND i.kind <> 'comment'
+        ORDER BY i.kind LIMIT 1
+        """,
+        repository=repository,
+        number=number,
+    )
+    if not item:
+        return None
+    item_id = item[0]["id"]
+    return ItemExplanation(
+        item=item[0],
+        texts=_rows(
+            connection,
+            """
+            SELECT it.input, x.id AS text_id, x.text_hash, x.family_hash, x.rules_version, x.body,
+                   (SELECT count(*) FROM item_texts o WHERE o.text_id = x.id) AS items_with_this_text
+            FROM item_texts it JOIN texts x ON x.id = it.text_id WHERE it.item_id = :item_id ORDER BY it.input
+            """,
+            item_id=item_id,
+        ),
+        answers=_rows(
+            connection,
+            """
+            SELECT c.task, c.task_version, c.prompt_version, c.classifier, c.model, c.outcome, c.categories,
+                   c.confidences, c.rationale, c.redactions, c.truncated_chars, c.input_tokens, c.cache_write_tokens,
+                   c.cache_read_tokens, c.output_tokens, c.cost_usd, c.request_id, c.created_at,
+                   c.id IN (SELECT id FROM current_answers) AS current
+            FROM item_texts it JOIN classifications c ON c.text_id = it.text_id
+            WHERE it.item_id = :item_id ORDER BY c.task, c.id DESC
+            """,
+            item_id=item_id,
+        ),
+        documents=_rows(
+            connection,
+            """
+            SELECT d.task, d.document_id, d.row_version, d.applies, d.source,
+                   (SELECT max(e.row_version) FROM exports e WHERE e.document_id = d.document_id) AS exported_version,
+                   (SELECT max(x.reason) FROM dead_letters x WHERE x.document_id = d.document_id) AS dead_letter
+            FROM classification_documents d WHERE d.item_id = :item_id ORDER BY d.task
+            """,
+            item_id=item_id,
+        ),
+    )
+
+
+def select_repository_status(connection: Connection) -> list[dict[str, Any]]:
+    """Per repository: how much is stored, when it was last read, and which tasks are asked of it."""
+    return _rows(
+        connection,
+        """
+        SELECT r.full_name AS repository, r.key AS repository_key,
+               count(i.id) FILTER (WHERE i.kind = 'issue') AS issues,
+               count(i.id) FILTER (WHERE i.kind = 'issue' AND i.state = 'open') AS open,
+               count(i.id) FILTER (WHERE i.kind = 'comment') AS comments,
+               max(i.updated_at) AS newest_change,
+               (SELECT max(s.ended_at) FROM runs s
+                WHERE s.status IN ('ok', 'partial') AND r.full_name = ANY (s.repositories)) AS last_good_run,
+               ARRAY(SELECT k.task FROM tracked_tasks k WHERE k.repository_key = r.key ORDER BY 1) AS tasks
+        FROM repositories r LEFT JOIN items i ON i.repository_key = r.key AND i.tombstone IS NULL
+        GROUP BY r.key, r.full_name ORDER BY r.full_name
+        """,
+    )
+
+
+def select_totals(connection: Connection) -> dict[str, Any]:
+    """What waits and what failed, over everything."""
+    return _rows(
+        connection,
+        """
+        SELECT (SELECT count(*) FROM text_queue) AS items_to_fingerprint,
+               (SELECT count(*) FROM texts) AS texts,
+               (SELECT count(*) FROM classifications) AS answers,
+               (SELECT count(*) FROM claims WHERE expires_at > now()) AS texts_being_asked,
+               (SELECT count(*) FROM dead_letters) AS dead_letters,
+               (SELECT coalesce(sum(cost_usd), 0) FROM runs) AS cost_usd
+        """,
+    )[0]
+
+
+def select_unanswered(connection: Connection) -> dict[str, int]:
+    """By task: how many distinct texts have no answer of any kind yet."""
+    rows = connection.execute(
+        text("""
+            SELECT ti.task, count(DISTINCT it.text_id)
+            FROM task_items ti
+            JOIN item_texts it ON it.item_id = ti.item_id AND it.input = ti.input
+            JOIN texts x ON x.id = it.text_id AND x.body <> ''
+            WHERE ti.applies
+              AND NOT EXISTS (SELECT FROM current_answers c WHERE c.text_id = it.text_id AND c.task = ti.task)
+            GROUP BY ti.task ORDER BY ti.task
+        """)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def _rows(connection: Connection, statement: str, **parameters: object) -> list[dict[str, Any]]:
+    return [dict(row) for row in connection.execute(text(statement), parameters).mappings()]

@@ -1,0 +1,102 @@
+"""Statements on runs: every run leaves a record, also one that failed or was killed."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from etl.db.store import lock_number
+
+COUNTERS = (
+    "items_read",
+    "items_new",
+    "items_changed",
+    "items_skipped",
+    "characters_replaced",
+    "texts_new",
+    "texts_asked",
+    "texts_failed",
+    "documents_written",
+    "dead_letters",
+    "api_calls",
+    "input_tokens",
+    "cache_write_tokens",
+    "cache_read_tokens",
+    "output_tokens",
+    "cost_usd",
+)
+"""What a run counts; each is a column of `runs`."""
+
+
+def run_lock_name(run_id: int) -> str:
+    """The lock a run holds while it lives, by which others can tell."""
+    return f"run {run_id}"
+
+
+def insert_run(
+    connection: Connection, *, command: str, repositories: Sequence[str], tasks: Sequence[str], classifier: str | None
+) -> int:
+    """Opens the record of a run; gives its id."""
+    return int(
+        connection.execute(
+            text("""
+                INSERT INTO runs (command, repositories, tasks, classifier)
+                VALUES (:command, :repositories, :tasks, :classifier) RETURNING id
+            """),
+            {"command": command, "repositories": list(repositories), "tasks": list(tasks), "classifier": classifier},
+        ).scalar_one()
+    )
+
+
+def update_run(connection: Connection, run_id: int, counters: Mapping[str, float], model: str | None) -> None:
+    """Writes the counters so far into the run's record."""
+    assignments = ", ".join(f"{name} = :{name}" for name in COUNTERS if name in counters)
+    connection.execute(
+        text(f"UPDATE runs SET {assignments}, model = coalesce(:model, model) WHERE id = :run_id"),  # noqa: S608
+        {**{name: value for name, value in counters.items() if name in COUNTERS}, "model": model, "run_id": run_id},
+    )
+
+
+def close_run(connection: Connection, run_id: int, *, status: str, error: str | None, notes: Sequence[str]) -> None:
+    """Ends the record of a run: when, how, and what was left behind."""
+    connection.execute(
+        text("""
+            UPDATE runs SET ended_at = clock_timestamp(), status = :status, error = :error,
+                            notes = CAST(:notes AS jsonb)
+            WHERE id = :run_id
+        """),
+        {"run_id": run_id, "status": status, "error": error, "notes": json.dumps(list(notes))},
+    )
+
+
+def close_interrupted_runs(connection: Connection) -> list[int]:
+    """Closes the records of runs that died without doing so, and ends their claims; gives their ids.
+
+    A run is dead when nobody holds its lock. The locks taken here to find out end with this transaction.
+    """
+    open_runs = connection.execute(text("SELECT id FROM runs WHERE ended_at IS NULL ORDER BY id")).scalars().all()
+    dead = [
+        run_id
+        for run_id in open_runs
+        if connection.execute(
+            text("SELECT pg_try_advisory_xact_lock(:n)"), {"n": lock_number(run_lock_name(run_id))}
+        ).scalar_one()
+    ]
+    if dead:
+        connection.execute(
+            text("""
+                UPDATE runs SET status = 'interrupted', ended_at = clock_timestamp(),
+                                error = 'the process ended without closing its record; the next run went on from there'
+                WHERE id = ANY (:ids)
+            """),
+            {"ids": dead},
+        )
+        connection.execute(text("DELETE FROM claims WHERE run_id = ANY (:ids)"), {"ids": dead})
+    return dead
+
+
+def select_last_runs(connection: Connection, limit: int) -> list[dict[str, Any]]:
+    """The newest runs as `run_summary` shows them, newest first."""
+    rows = connection.execute(text("SELECT * FROM run_summary ORDER BY run_id DESC LIMIT :limit"), {"limit": limit})
+    return [dict(row._mapping) for row in rows]

@@ -1,0 +1,153 @@
+"""Statements on texts: what must be fingerprinted, and the fingerprints."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+from etl.db.queries.items import MICROSECONDS_NOW
+from etl.db.store import serialize_item_writers
+
+
+@dataclass(frozen=True, slots=True)
+class StoredComment:
+    """A stored comment, as far as a text needs it."""
+
+    author: str | None
+    author_type: str | None
+    body: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredText:
+    """What the texts of one item are made from: its title, its body and its comments, oldest first."""
+
+    item_id: int
+    title: str | None
+    body: str | None
+    comments: tuple[StoredComment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FingerprintedText:
+    """One text of one item: which input it is, its ids, and what a classifier would read."""
+
+    item_id: int
+    input: str
+    text_hash: str
+    family_hash: str
+    body: str
+
+
+def take_queued_items(connection: Connection, limit: int, comments: int) -> list[StoredText]:
+    """Up to `limit` queued items with their first `comments` comments, taken off the queue in this transaction.
+
+    They are deleted first and read afterwards: an item that changes meanwhile is queued again behind this
+    transaction, so no change is missed.
+    """
+    taken = connection.execute(
+        text("""
+            DELETE FROM text_queue WHERE item_id IN (
+                SELECT item_id FROM text_queue ORDER BY item_id LIMIT :limit FOR UPDATE SKIP LOCKED)
+            RETURNING item_id
+        """),
+        {"limit": limit},
+    ).scalars()
+    rows = connection.execute(
+        text("""
+            SELECT i.id, i.title, i.body, c.authors, c.author_types, c.bodies
+            FROM items i
+            LEFT JOIN LATERAL (
+                SELECT array_agg(f.author ORDER BY f.created_at, f.external_id) AS authors,
+                       array_agg(f.author_type ORDER BY f.created_at, f.external_id) AS author_types,
+                       array_agg(f.body ORDER BY f.created_at, f.external_id) AS bodies
+                FROM (SELECT * FROM items c
+                      WHERE c.repository_key = i.repository_key AND c.parent_number = i.external_id
+                            AND c.kind = 'comment' AND c.tombstone IS NULL
+                            AND c.author_type IS DISTINCT FROM 'Bot'
+                      ORDER BY c.created_at, c.external_id LIMIT :comments) AS f
+            ) AS c ON true
+            WHERE i.id = ANY (:ids)
+        """),
+        {"ids": list(taken), "comments": comments},
+    )
+    return [
+        StoredText(
+            item_id=row.id,
+            title=row.title,
+            body=row.body,
+            comments=tuple(map(StoredComment, row.authors or (), row.author_types or (), row.bodies or ())),
+        )
+        for row in rows
+    ]
+
+
+def upsert_texts(connection: Connection, fingerprinted: Sequence[FingerprintedText], rules_version: int) -> int:
+    """Stores the texts and which item has which; gives how many texts were new.
+
+    An item whose text is another than before gets a new version (its documents show the ids); the same text again
+    changes no row.
+    """
+    if not fingerprinted:
+        return 0
+    values = {
+        "item_ids": [entry.item_id for entry in fingerprinted],
+        "inputs": [entry.input for entry in fingerprinted],
+        "hashes": [entry.text_hash for entry in fingerprinted],
+    }
+    new = connection.execute(
+        text("""
+            INSERT INTO texts (input, text_hash, family_hash, body, rules_version)
+            SELECT DISTINCT ON (hash, input) input, hash, family, body, :rules_version
+            FROM unnest(CAST(:inputs AS text[]), CAST(:hashes AS text[]), CAST(:families AS text[]),
+                        CAST(:bodies AS text[])) WITH ORDINALITY AS n (input, hash, family, body, place)
+            WHERE NOT EXISTS (SELECT FROM texts t WHERE t.text_hash = n.hash AND t.input = n.input)
+            ORDER BY hash, input, place
+            ON CONFLICT (text_hash, input) DO NOTHING
+        """),
+        {
+            **values,
+            "families": [entry.family_hash for entry in fingerprinted],
+            "bodies": [entry.body for entry in fingerprinted],
+            "rules_version": rules_version,
+        },
+    ).rowcount
+    serialize_item_writers(connection)
+    connection.execute(
+        text(f"""
+            WITH moved AS (
+                INSERT INTO item_texts AS it (item_id, input, text_id)
+                SELECT n.item_id, n.input, t.id
+                FROM unnest(CAST(:item_ids AS bigint[]), CAST(:inputs AS text[]), CAST(:hashes AS text[]))
+                     AS n (item_id, input, hash)
+                JOIN texts t ON t.text_hash = n.hash AND t.input = n.input
+                ON CONFLICT (item_id, input) DO UPDATE SET text_id = excluded.text_id
+                WHERE it.text_id <> excluded.text_id
+                RETURNING item_id, xmax <> 0 AS replaced
+            )
+            UPDATE items SET row_version = greatest(row_version + 1, {MICROSECONDS_NOW})
+            WHERE id IN (SELECT item_id FROM moved WHERE replaced)
+        """),  # noqa: S608  (a constant)
+        values,
+    )
+    return new
+
+
+def queue_every_item(connection: Connection) -> int:
+    """Queues every issue and pull request, because a new input is to be made of each; gives how many."""
+    return connection.execute(
+        text("""
+            INSERT INTO text_queue (item_id) SELECT id FROM items WHERE kind <> 'comment' ON CONFLICT DO NOTHING
+        """)
+    ).rowcount
+
+
+def select_inputs(connection: Connection) -> list[str]:
+    """The inputs that some task asks of, and `issue`, whose ids the view `issues` shows."""
+    rows = connection.execute(text("SELECT DISTINCT input FROM tasks UNION SELECT 'issue' ORDER BY 1"))
+    return list(rows.scalars())
+
+
+def count_queued(connection: Connection) -> int:
+    """How many items wait for fingerprinting."""
+    return int(connection.execute(text("SELECT count(*) FROM text_queue")).scalar_one())

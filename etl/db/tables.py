@@ -1,0 +1,290 @@
+"""The tables, as SQLAlchemy sees them; the structure itself is made by `migrations/` only (`alembic check` compares).
+
+What each table is for is said in docs/architecture.md, section "The database"; the views that users may rely on are
+in docs/sql.md.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Numeric,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_Moment = DateTime(timezone=True)
+_EMPTY = text("'{}'")
+_NOW = func.now()
+
+repositories = Table(
+    "repositories",
+    metadata,
+    Column("key", BigInteger, primary_key=True, autoincrement=False, comment="etl.sources.base.repository_key"),
+    Column("host", Text, nullable=False),
+    Column("github_id", BigInteger),
+    Column("full_name", Text, nullable=False),
+    Column("first_seen_at", _Moment, nullable=False, server_default=_NOW),
+    Index("uq_repositories_host_github_id", "host", "github_id", unique=True),
+    Index("ix_repositories_host_name", "host", text("lower(full_name)")),
+)
+
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("repository_key", ForeignKey("repositories.key"), primary_key=True),
+    Column("stream", Text, primary_key=True),
+    Column("filter", Text, primary_key=True),
+    Column("cursor", Text, nullable=False, comment="opaque to everyone but the source"),
+    Column("updated_at", _Moment, nullable=False, server_default=_NOW),
+)
+
+items = Table(
+    "items",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("repository_key", ForeignKey("repositories.key"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("external_id", BigInteger, nullable=False, comment="number of an issue, id of a comment"),
+    Column("parent_number", BigInteger),
+    Column("title", Text),
+    Column("body", Text),
+    Column("state", Text),
+    Column("state_reason", Text),
+    Column("author", Text),
+    Column("author_type", Text),
+    Column("author_association", Text),
+    Column("labels", ARRAY(Text), nullable=False, server_default=_EMPTY),
+    Column("assignees", ARRAY(Text), nullable=False, server_default=_EMPTY),
+    Column("comments", Integer),
+    Column("created_at", _Moment, nullable=False),
+    Column("updated_at", _Moment, nullable=False),
+    Column("closed_at", _Moment),
+    Column("url", Text),
+    Column("payload", Text, nullable=False, comment="the JSON object as received, less what has a column"),
+    Column("content_hash", Text, nullable=False),
+    Column("row_version", BigInteger, nullable=False, comment="the external version in every sink"),
+    Column("first_seen_at", _Moment, nullable=False, server_default=_NOW),
+    Column("tombstone", Text, comment="why the item is no longer at its source; null while it is there"),
+    Column("tombstoned_at", _Moment),
+    UniqueConstraint("repository_key", "kind", "external_id"),
+    CheckConstraint("kind IN ('issue', 'pull_request', 'comment')", name="kind"),
+    Index("ix_items_comments_of", "repository_key", "parent_number", postgresql_where=text("kind = 'comment'")),
+)
+
+text_queue = Table(
+    "text_queue",
+    metadata,
+    Column("item_id", ForeignKey("items.id", ondelete="CASCADE"), primary_key=True),
+    comment="issues and pull requests whose texts must be made again, entered in the transaction that changed them",
+)
+
+texts = Table(
+    "texts",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("input", Text, nullable=False),
+    Column("text_hash", Text, nullable=False),
+    Column("family_hash", Text, nullable=False),
+    Column("body", Text, nullable=False, comment="the first seen of its hash: cleaned, not masked"),
+    Column("rules_version", SmallInteger, nullable=False),
+    Column("first_seen_at", _Moment, nullable=False, server_default=_NOW),
+    UniqueConstraint("text_hash", "input"),
+    Index("ix_texts_family_hash", "family_hash"),
+)
+
+item_texts = Table(
+    "item_texts",
+    metadata,
+    Column("item_id", ForeignKey("items.id", ondelete="CASCADE"), primary_key=True),
+    Column("input", Text, primary_key=True),
+    Column("text_id", ForeignKey("texts.id"), nullable=False),
+    Index("ix_item_texts_text_id", "text_id"),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("sha256", Text, nullable=False, comment="of the task file: the same version with other content is refused"),
+    Column("content", Text, nullable=False, comment="the task file"),
+    Column("input", Text, nullable=False),
+    Column("kinds", ARRAY(Text), nullable=False),
+    Column("repositories_like", ARRAY(Text), nullable=False, comment="LIKE patterns, lower case; empty: any"),
+    Column("labels", ARRAY(Text), nullable=False),
+    Column("titles_except_like", ARRAY(Text), nullable=False),
+    Column("states", ARRAY(Text), nullable=False),
+    Column("registered_at", _Moment, nullable=False, server_default=_NOW),
+)
+
+tracked_tasks = Table(
+    "tracked_tasks",
+    metadata,
+    Column("repository_key", ForeignKey("repositories.key"), primary_key=True),
+    Column("task", Text, primary_key=True),
+    comment="which tasks were asked of which repositories: what exports and trends cover",
+)
+
+classifications = Table(
+    "classifications",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("text_id", ForeignKey("texts.id"), nullable=False),
+    Column("task", Text, nullable=False),
+    Column("task_version", Integer, nullable=False),
+    Column("task_sha256", Text, nullable=False),
+    Column("prompt_version", Text, nullable=False),
+    Column("classifier", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("purpose", Text, nullable=False, server_default="live"),
+    Column("outcome", Text, nullable=False),
+    Column("categories", ARRAY(Text), nullable=False),
+    Column("confidences", ARRAY(Double), nullable=False),
+    Column("rationale", Text, nullable=False),
+    Column("redactions", Integer, nullable=False, server_default="0"),
+    Column("truncated_chars", Integer, nullable=False, server_default="0"),
+    Column("input_tokens", Integer, nullable=False, server_default="0"),
+    Column("cache_write_tokens", Integer, nullable=False, server_default="0"),
+    Column("cache_read_tokens", Integer, nullable=False, server_default="0"),
+    Column("output_tokens", Integer, nullable=False, server_default="0"),
+    Column("cost_usd", Numeric(14, 8), nullable=False, server_default="0"),
+    Column("request_id", Text),
+    Column("run_id", BigInteger, nullable=False),
+    Column("created_at", _Moment, nullable=False, server_default=_NOW),
+    CheckConstraint("purpose IN ('live', 'trial', 'audit')", name="purpose"),
+    CheckConstraint("outcome IN ('answered', 'abstained', 'refused', 'truncated', 'invalid')", name="outcome"),
+    CheckConstraint("cardinality(categories) = cardinality(confidences)", name="confidences"),
+    Index("ix_classifications_text_task", "text_id", "task"),
+    Index("ix_classifications_created_at", "created_at"),
+    comment="the ledger: every answer ever received, only ever appended to",
+)
+
+claims = Table(
+    "claims",
+    metadata,
+    Column("text_id", ForeignKey("texts.id"), primary_key=True),
+    Column("task", Text, primary_key=True),
+    Column("run_id", BigInteger, nullable=False),
+    Column("expires_at", _Moment, nullable=False),
+    comment="texts that a run is asking about right now, leased, so that two runs never ask twice",
+)
+
+annotations = Table(
+    "annotations",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("item_id", ForeignKey("items.id"), nullable=False),
+    Column("task", Text, nullable=False),
+    Column("annotator", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("categories", ARRAY(Text), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("text_hash", Text),
+    Column("created_at", _Moment, nullable=False, server_default=_NOW),
+    Column("withdrawn_at", _Moment),
+    CheckConstraint("role IN ('override', 'review')", name="role"),
+    Index("ix_annotations_item_task", "item_id", "task"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("command", Text, nullable=False),
+    Column("status", Text, nullable=False, server_default="running"),
+    Column("started_at", _Moment, nullable=False, server_default=_NOW),
+    Column("ended_at", _Moment),
+    Column("repositories", ARRAY(Text), nullable=False, server_default=_EMPTY),
+    Column("tasks", ARRAY(Text), nullable=False, server_default=_EMPTY),
+    Column("classifier", Text),
+    Column("model", Text),
+    Column("items_read", Integer, nullable=False, server_default="0"),
+    Column("items_new", Integer, nullable=False, server_default="0"),
+    Column("items_changed", Integer, nullable=False, server_default="0"),
+    Column("items_skipped", Integer, nullable=False, server_default="0"),
+    Column("characters_replaced", Integer, nullable=False, server_default="0"),
+    Column("texts_new", Integer, nullable=False, server_default="0"),
+    Column("texts_asked", Integer, nullable=False, server_default="0"),
+    Column("texts_failed", Integer, nullable=False, server_default="0"),
+    Column("documents_written", Integer, nullable=False, server_default="0"),
+    Column("dead_letters", Integer, nullable=False, server_default="0"),
+    Column("api_calls", Integer, nullable=False, server_default="0"),
+    Column("input_tokens", BigInteger, nullable=False, server_default="0"),
+    Column("cache_write_tokens", BigInteger, nullable=False, server_default="0"),
+    Column("cache_read_tokens", BigInteger, nullable=False, server_default="0"),
+    Column("output_tokens", BigInteger, nullable=False, server_default="0"),
+    Column("cost_usd", Numeric(14, 8), nullable=False, server_default="0"),
+    Column("error", Text),
+    Column("notes", JSONB, nullable=False, server_default=text("'[]'"), comment="what was left behind, one line each"),
+    CheckConstraint(
+        "status IN ('running', 'ok', 'partial', 'stopped_budget', 'stopped_rate_limit', 'failed', 'interrupted',"
+        " 'locked')",
+        name="status",
+    ),
+)
+
+sinks = Table(
+    "sinks",
+    metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("identity", Text, nullable=False, unique=True, comment="changes when an index is deleted and made again"),
+    Column("first_seen_at", _Moment, nullable=False, server_default=_NOW),
+)
+
+exports = Table(
+    "exports",
+    metadata,
+    Column("sink_id", ForeignKey("sinks.id", ondelete="CASCADE"), primary_key=True),
+    Column("document_id", Text, primary_key=True),
+    Column("row_version", BigInteger, nullable=False, comment="the version the sink holds"),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("sink_id", ForeignKey("sinks.id", ondelete="CASCADE"), primary_key=True),
+    Column("document_id", Text, primary_key=True),
+    Column("row_version", BigInteger, nullable=False, comment="the version the sink refused; a newer one is tried"),
+    Column("reason", Text, nullable=False),
+    Column("run_id", BigInteger, nullable=False),
+    Column("created_at", _Moment, nullable=False, server_default=_NOW),
+)
+
+daily_counts = Table(
+    "daily_counts",
+    metadata,
+    Column("repository_key", ForeignKey("repositories.key"), primary_key=True),
+    Column("task", Text, primary_key=True),
+    Column("category", Text, primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("opened", Integer, nullable=False),
+    Column("closed", Integer, nullable=False),
+    Column("open", Integer, nullable=False),
+    Column("row_version", BigInteger, nullable=False),
+    comment="category_daily as last computed for export, so that only days that changed are sent",
+)

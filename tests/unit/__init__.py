@@ -1,0 +1,1 @@
+"""Unit tests, a file per module of etl."""

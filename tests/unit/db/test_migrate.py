@@ -1,0 +1,81 @@
+"""The structure: made by migrations only, up and down, and refused where it does not fit."""
+
+import pytest
+from sqlalchemy import inspect, text
+
+from etl.db.connection import open_engine
+from etl.db.migrate import HEAD, check_schema, current_revision, downgrade_engine, upgrade, upgrade_engine
+from etl.db.store import Store
+from etl.errors import ConfigurationError, UnavailableError
+from etl.resources import resource_folder
+
+
+def test_the_head_constant_is_the_newest_migration() -> None:
+    revisions = [path.name.split("_")[0] for path in (resource_folder("migrations") / "versions").glob("*.py")]
+    assert max(revisions) == HEAD
+
+
+def test_going_up_down_and_up_again_leaves_what_the_tables_say(empty_database_url: str) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    from etl.db.tables import metadata
+
+    engine = open_engine(empty_database_url)
+    upgrade_engine(engine)
+    downgrade_engine(engine, "base")
+    with engine.connect() as connection:
+        assert inspect(connection).get_table_names() == ["alembic_version"]
+        assert inspect(connection).get_view_names() == []
+    upgrade_engine(engine)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
+
+
+def test_an_upgrade_may_be_repeated(database_url: str) -> None:
+    upgrade(database_url)
+    store = Store(database_url)
+    with store.transaction() as connection:
+        assert current_revision(connection) == HEAD
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("revision", "words"),
+    [(None, "no Issuetide tables yet"), ("0000", "this release needs"), ("9999", "newer than this release")],
+)
+def test_a_structure_that_does_not_fit_is_refused_with_the_way_out(
+    revision: str | None, words: str, empty_database_url: str
+) -> None:
+    store = Store(empty_database_url)
+    with store.transaction() as connection:
+        if revision is not None:
+            connection.execute(text("CREATE TABLE alembic_version (version_num text)"))
+            connection.execute(text("INSERT INTO alembic_version VALUES (:r)"), {"r": revision})
+        with pytest.raises(ConfigurationError, match=words):
+            check_schema(connection)
+    store.close()
+
+
+def test_a_database_that_does_not_exist_is_named_without_the_password(database_url: str) -> None:
+    missing = database_url.replace(database_url.split("?")[0].rsplit("/", 1)[1], "no_such_database", 1)
+    store = Store(missing)
+    with pytest.raises(ConfigurationError, match="no_such_database"), store.transaction():
+        pass
+    store.close()
+
+
+def test_a_server_that_is_away_is_named_without_the_password() -> None:
+    store = Store("postgres://somebody:hunter2@127.0.0.1:1/there")
+    with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:1") as caught, store.transaction():
+        pass
+    assert "hunter2" not in str(caught.value)
+    store.close()
+
+
+@pytest.mark.parametrize("url", ["mysql://u:hunter2@h/d", "not a url", "http://h"])
+def test_a_url_of_something_else_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="DATABASE_URL") as caught:
+        Store(url)
+    assert "hunter2" not in str(caught.value)
