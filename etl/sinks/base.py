@@ -12,9 +12,11 @@ class Sink(Protocol):
     """A place that documents are written to. It never touches the database."""
 
     name: str
+    prefix: str
+    """What the indices' names begin with."""
 
     def prepare(self) -> Mapping[IndexName, str]:
-        """Makes sure that every index is there; gives each one's identity.
+        """Makes sure that every index is there; gives each one's identity, '…/PREFIX-INDEX-vVERSION/UNIQUE'.
 
         The identity changes when an index is deleted and made again (for OpenSearch: its UUID), so that what the sink
         holds is never believed of an index that is gone.

@@ -1,0 +1,323 @@
+"""The OpenSearch sink: bulk writes that may be repeated, and what a person wants to know of the other side.
+
+Every document goes with an external version (`external_gte`): the same version again is harmless, an older one is
+answered with a conflict and counted as stale. Documents come as JSON text and are sent as they are: parsing and
+serializing them is most of what a bulk client spends its time on (benchmarks/sink_push.py).
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from etl.errors import ConfigurationError, StopError, UnavailableError
+from etl.records import Check, Document, PushResult
+from etl.sinks.base import IndexName
+from etl.sinks.opensearch_connection import OUTAGE_SECONDS, Connection, Outage, describe, shorten, status_of
+from etl.sinks.opensearch_indices import check_indices, load_definitions, prepare_indices, read_cluster
+
+CHUNK_BYTES = 8 << 20
+"""OpenSearch advises 5 to 15 MiB a request; small managed clusters refuse more than 10."""
+CHUNK_DOCUMENTS = 2_000
+_SMALLEST_CHUNK_BYTES = 256 << 10
+_BULK_SECONDS = 60.0
+_LOW_WATERMARK = 85
+"""Percent of disk used from which OpenSearch by default allots no new shard; at 95 it blocks every write."""
+
+_encode_string = json.JSONEncoder().encode
+_Entry = tuple[Document, bytes]
+_Item = Mapping[str, Any]
+
+
+class OpenSearchSink:
+    """Writes documents to OpenSearch 2.19+ or 3.x.
+
+    Args:
+        url: one URL, or several of one cluster with commas between; credentials inside, percent-encoded.
+        prefix: PREFIX-classifications, PREFIX-daily and PREFIX-runs are the aliases that documents go to.
+        ca_file: certificate authorities to trust (PEM); None means those of the machine.
+        deadline: when to stop waiting for a server that is away, in seconds of `clock`.
+        chunk_bytes: the size of a bulk request at most; a larger document goes alone.
+        sleep, clock: `time.sleep` and `time.monotonic`, unless a test brings its own.
+
+    Attributes:
+        aliases: the name that each index is written and searched by.
+
+    Raises:
+        ConfigurationError: `url`, `prefix` or `ca_file` cannot be used.
+    """
+
+    name = "opensearch"
+
+    def __init__(
+        self,
+        url: str,
+        prefix: str,
+        *,
+        ca_file: Path | None = None,
+        deadline: float | None = None,
+        chunk_bytes: int = CHUNK_BYTES,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._connection = Connection(url, ca_file=ca_file, deadline=deadline, sleep=sleep, clock=clock)
+        self.prefix = prefix
+        self._definitions = load_definitions(prefix)
+        self.aliases: Mapping[IndexName, str] = {each.name: each.alias for each in self._definitions}
+        self._chunk_bytes = chunk_bytes
+
+    def __repr__(self) -> str:
+        return f"OpenSearchSink({self._connection.name!r}, {', '.join(self.aliases.values())})"
+
+    def prepare(self) -> Mapping[IndexName, str]:
+        """Makes sure that every index is there; gives 'cluster UUID/index/index UUID' of each.
+
+        Raises:
+            ConfigurationError: wrong credentials or server, an alias that is an index or points elsewhere, a mapping
+                of another version.
+            UnavailableError: no answer within the retries.
+        """
+        return prepare_indices(self._connection, self._definitions)
+
+    def push(self, index: IndexName, documents: Iterable[Document]) -> Iterator[Sequence[PushResult]]:
+        """Writes the documents; gives the results chunk by chunk, each as soon as the server acknowledged it.
+
+        A server that is away or overloaded is waited for; only what it did not acknowledge is sent again.
+
+        Raises:
+            UnavailableError: the server kept failing beyond the bounded retries; results given before stand.
+            ConfigurationError: the right to write is missing, the index is closed or blocked.
+        """
+        alias = self.aliases[index]
+        outage = self._connection.outage(f"writing {alias}", OUTAGE_SECONDS)
+        for entries, refused in self._chunks(documents):
+            if refused:
+                yield refused
+            yield from self._push_entries(alias, entries, outage)
+
+    def refresh(self) -> None:
+        """Makes everything pushed so far visible to searches.
+
+        Raises:
+            ConfigurationError, UnavailableError: as `prepare`.
+        """
+        names = ",".join(self.aliases.values())
+        self._connection.call(
+            "refreshing its indices", lambda client: client.indices.refresh(index=names), OUTAGE_SECONDS
+        )
+
+    def count(self, index: IndexName) -> int:
+        """How many documents searches see in `index`; 0 where it does not exist yet.
+
+        Raises:
+            ConfigurationError, UnavailableError: as `prepare`.
+        """
+        alias = self.aliases[index]
+        answer = self._connection.call(
+            f"counting {alias}", lambda client: client.count(index=alias, params={"ignore": 404})
+        )
+        return int(answer.get("count", 0))
+
+    def get(self, index: IndexName, document_id: str) -> dict[str, Any] | None:
+        """The source of one document, seen also before a refresh; None where the sink does not hold it.
+
+        Raises:
+            ConfigurationError, UnavailableError: as `prepare`.
+        """
+        alias = self.aliases[index]
+        answer = self._connection.call(
+            f"reading {alias}", lambda client: client.get(index=alias, id=document_id, params={"ignore": 404})
+        )
+        source = answer.get("_source")
+        return None if source is None else dict(source)
+
+    def check(self) -> list[Check]:
+        """What `doctor` tells: server and release, health, indices, disk. Makes and changes nothing; one try each."""
+        try:
+            cluster = read_cluster(self._connection, patience=0)
+        except StopError as error:
+            return [Check("opensearch", "failed", str(error), "start the server, or correct OPENSEARCH_URL")]
+        checks = [Check("opensearch", "ok", f"OpenSearch {cluster.release} at {self._connection.name}")]
+        parts: dict[str, Callable[[], Check]] = {
+            "opensearch health": self._check_health,
+            "opensearch indices": lambda: check_indices(self._connection, self._definitions, cluster),
+            "opensearch disk": self._check_disk,
+        }
+        for name, part in parts.items():
+            try:
+                checks.append(part())
+            except StopError as error:
+                checks.append(Check(name, "failed", str(error), "see the message"))
+        return checks
+
+    def _check_health(self) -> Check:
+        answer = self._connection.call("asking for its health", lambda client: client.cluster.health(), 0)
+        status = answer["status"]
+        detail = f"{status}: {answer['number_of_nodes']} node(s), {answer['unassigned_shards']} unassigned shard(s)"
+        if status == "red":
+            return Check(
+                "opensearch health", "failed", detail, "find the missing shard: GET _cluster/allocation/explain"
+            )
+        if status == "yellow":
+            return Check("opensearch health", "warning", detail, "a replica has no node: fine while one restarts")
+        return Check("opensearch health", "ok", detail)
+
+    def _check_disk(self) -> Check:
+        answer = self._connection.call(
+            "asking for its disk space",
+            lambda client: client.nodes.stats(metric="fs", filter_path="nodes.*.fs.total"),
+            0,
+        )
+        totals = [node["fs"]["total"] for node in answer.get("nodes", {}).values()]
+        used = [100 - 100 * total["available_in_bytes"] // total["total_in_bytes"] for total in totals]
+        if not used:
+            return Check("opensearch disk", "skipped", "the server does not tell")
+        detail = f"the fullest of {len(used)} node(s) uses {max(used)} % of its disk"
+        if max(used) >= _LOW_WATERMARK:
+            return Check("opensearch disk", "warning", detail, "free space: at 95 % OpenSearch blocks every write")
+        return Check("opensearch disk", "ok", detail)
+
+    def _chunks(self, documents: Iterable[Document]) -> Iterator[tuple[list[_Entry], list[PushResult]]]:
+        """As many documents as fit one request, with their bulk lines; beside them those that no request can carry."""
+        entries: list[_Entry] = []
+        refused: list[PushResult] = []
+        size = 0
+        for document in documents:
+            try:
+                lines = _bulk_lines(document)
+            except UnicodeEncodeError:
+                refused.append(PushResult(document, "rejected", "holds a lone surrogate, which UTF-8 cannot express"))
+                continue
+            if entries and (size + len(lines) > self._chunk_bytes or len(entries) == CHUNK_DOCUMENTS):
+                yield entries, refused
+                entries, refused, size = [], [], 0
+            entries.append((document, lines))
+            size += len(lines)
+        yield entries, refused
+
+    def _push_entries(self, alias: str, entries: list[_Entry], outage: Outage) -> Iterator[Sequence[PushResult]]:
+        """Sends one chunk until each of its documents has a result."""
+        from opensearchpy.exceptions import OpenSearchException
+
+        while entries:
+            try:
+                items = self._send(alias, entries)
+            except OpenSearchException as error:
+                if status_of(error) in {400, 413, 429}:
+                    yield from self._push_smaller(alias, entries, outage, error)
+                    return
+                self._connection.wait_or_raise(error, outage)
+                continue
+            results, entries, trouble = _sort(entries, items)
+            if results:
+                outage.end()
+                yield results
+            if trouble is not None:
+                self._stop_or_wait(alias, trouble, outage)
+
+    def _push_smaller(
+        self, alias: str, entries: list[_Entry], outage: Outage, error: Exception
+    ) -> Iterator[Sequence[PushResult]]:
+        """Goes on after the server refused a whole request: too busy for it, too large, or one document's fault.
+
+        The halves are sent apart, so a bad document ends up alone and is the only one rejected.
+        """
+        status = status_of(error)
+        if status == 429:
+            self._connection.wait_or_raise(error, outage)
+        elif len(entries) == 1:
+            document, lines = entries[0]
+            too_large = f"status 413: {len(lines):,} bytes are more than the server takes in one request"
+            yield [PushResult(document, "rejected", too_large if status == 413 else describe(error))]
+            return
+        if status != 400:
+            size = sum(len(lines) for _, lines in entries)
+            self._chunk_bytes = min(self._chunk_bytes, max(_SMALLEST_CHUNK_BYTES, size // 2))
+        half = (len(entries) + 1) // 2
+        yield from self._push_entries(alias, entries[:half], outage)
+        yield from self._push_entries(alias, entries[half:], outage)
+
+    def _send(self, alias: str, entries: Sequence[_Entry]) -> list[_Item] | None:
+        """The server's answer per document, in their order; None where every one was written."""
+        answer = self._connection.client.bulk(
+            body=b"".join([lines for _, lines in entries]),
+            index=alias,
+            require_alias=True,
+            refresh=False,
+            # The position says which document an item is about. Nested causes are left out: they quote documents.
+            filter_path="errors,items.*.status,items.*.error.type,items.*.error.reason",
+            request_timeout=self._connection.seconds_for(_BULK_SECONDS),
+        )
+        items = answer.get("items") if isinstance(answer, dict) else None
+        if not isinstance(items, list) or len(items) != len(entries):
+            raise UnavailableError(
+                f"OpenSearch at {self._connection.name}, writing {alias}: this is no answer to a bulk request; check "
+                "what stands between (a proxy?) and run again"
+            )
+        return [item["index"] for item in items] if answer["errors"] else None
+
+    def _stop_or_wait(self, alias: str, trouble: _Item, outage: Outage) -> None:
+        """Waits where the index is only busy; raises where the index, and no document, is what has to be mended."""
+        status, kind, reason = _reported(trouble)
+        where = f"OpenSearch at {self._connection.name}, writing {alias}: "
+        if status == 404:
+            raise UnavailableError(f"{where}the index was deleted meanwhile; run again: it is made and filled anew")
+        if kind == "security_exception":
+            raise ConfigurationError(f"{where}the user may not write it; docs/operations.md lists the rights it needs")
+        if kind == "cluster_block_exception" and status == 429:
+            outage.wait(reason, "free disk space on the server (the block then goes by itself) and run again")
+        elif status in {403, 400}:
+            raise ConfigurationError(f"{where}{kind}: {reason}; open the index or lift its block, and run again")
+        else:
+            outage.wait(f"status {status}, {kind}: {reason}", "give the server room or more nodes, then run again")
+
+
+def _bulk_lines(document: Document) -> bytes:
+    """The two lines of one document in a bulk request.
+
+    Raises:
+        UnicodeEncodeError: its source holds a lone surrogate.
+    """
+    source = document.source
+    if "\n" in source:
+        # Raw line feeds in JSON text stand between tokens only, and would end the line too early.
+        source = source.replace("\n", " ")
+    about = f'"_id":{_encode_string(document.id)},"version":{document.version},"version_type":"external_gte"'
+    return f'{{"index":{{{about}}}}}\n{source}\n'.encode()
+
+
+def _sort(
+    entries: Sequence[_Entry], items: Sequence[_Item] | None
+) -> tuple[list[PushResult], list[_Entry], _Item | None]:
+    """The results that are final, the entries to send again, and the answer that says why (None: nothing is left)."""
+    if items is None:
+        return [PushResult(document, "written") for document, _ in entries], [], None
+    results: list[PushResult] = []
+    again: list[_Entry] = []
+    trouble: _Item | None = None
+    for entry, item in zip(entries, items, strict=True):
+        status, kind, reason = _reported(item)
+        if status < 300:
+            results.append(PushResult(entry[0], "written"))
+        elif status == 409:
+            results.append(PushResult(entry[0], "stale", reason))
+        elif _is_about_the_index(status, kind, reason):
+            again.append(entry)
+            trouble = item
+        else:
+            results.append(PushResult(entry[0], "rejected", f"{kind}: {reason}"))
+    return results, again, trouble
+
+
+def _is_about_the_index(status: int, kind: str, reason: str) -> bool:
+    """Whether the server refused a document for what it does not answer for: load, rights, a block, a closed index."""
+    if status in {403, 404, 429, 502, 503, 504}:
+        return True
+    return kind == "index_closed_exception" or (status == 400 and "no write index is defined" in reason)
+
+
+def _reported(item: _Item) -> tuple[int, str, str]:
+    """Status, type and reason of one item, without values of the document."""
+    error = item.get("error") or {}
+    return int(item["status"]), str(error.get("type", "")), shorten(str(error.get("reason", "")))

@@ -1,0 +1,365 @@
+"""The way to an OpenSearch server: its address, a client for it, patience with outages, and its errors in our words.
+
+opensearch-py's own retries are switched off: they come at once, without a pause, so no setting of them outlives a
+server that restarts (measured; see docs/architecture.md). Here a failing call is repeated with growing pauses until
+the server is back, the patience is used up, or the run's deadline comes.
+"""
+
+import logging
+import re
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from etl.errors import ConfigurationError, StopError, UnavailableError
+
+if TYPE_CHECKING:
+    from opensearchpy import OpenSearch
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+FIRST_CONTACT_SECONDS = 15.0
+"""How long a call that begins something waits for a server that does not answer: long enough for a short hiccup."""
+OUTAGE_SECONDS = 180.0
+"""How long a server that answered before may be away: a restart under load takes half a minute, a big one longer."""
+_REQUEST_SECONDS = 30.0
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 10.0
+_TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
+_DEFAULT_PORTS = {"http": 9200, "https": 443}
+_CONTENT = re.compile(r"\.? *(Preview of field's value|The prefix of the first immense term).*", re.DOTALL)
+_USER = re.compile(r" and User \[.*", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One server of OPENSEARCH_URL. Only `name` is ever shown; the credentials stay out of every repr and message."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    auth: tuple[str, str] | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The address as shown to people: without path and credentials."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+def parse_addresses(url: str) -> tuple[Address, ...]:
+    """The servers in `url`: one http:// or https:// URL, or several of one cluster with commas between.
+
+    User name and password may be in it, percent-encoded. Without a port it is 9200 for http and 443 for https, as
+    opensearch-py has it.
+
+    Raises:
+        ConfigurationError: it is no such URL; the message shows no part of it, since any part may be a password's.
+    """
+    return tuple(_parse_address(part.strip()) for part in re.split(r",\s*(?=https?://)", url.strip()))
+
+
+def _parse_address(url: str) -> Address:
+    complaint = "OPENSEARCH_URL must look like https://USER:PASSWORD@HOST:PORT; "
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ConfigurationError(complaint + "percent-encode the special characters of its password") from None
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        raise ConfigurationError(complaint + "it has no http:// or https:// with a host behind it")
+    if "@" in parts.path or parts.query or parts.fragment:
+        raise ConfigurationError(
+            complaint + "it has a query, a fragment or an @ in its path: percent-encode / ? # @ in its password"
+        )
+    return Address(
+        scheme=parts.scheme,
+        host=parts.hostname,
+        port=port or _DEFAULT_PORTS[parts.scheme],
+        path=parts.path.strip("/"),
+        auth=_credentials(parts),
+    )
+
+
+def _credentials(parts: SplitResult) -> tuple[str, str] | None:
+    if parts.username is None and parts.password is None:
+        return None
+    return unquote(parts.username or ""), unquote(parts.password or "")
+
+
+class Outage:
+    """One stretch of failures of one piece of work, waited out with growing pauses.
+
+    Made by `Connection.outage`. `wait` pauses after a failure or gives up; `end` says that something succeeded.
+    """
+
+    def __init__(self, connection: "Connection", action: str, patience: float) -> None:
+        self._connection = connection
+        self.action = action
+        self._patience = patience
+        self._since: float | None = None
+        self._pauses = 0
+
+    def wait(self, cause: str, mend: str = "") -> None:
+        """Pauses before the next try.
+
+        Raises:
+            UnavailableError: the patience is used up or the run's deadline is near; says `cause` and how to mend it.
+        """
+        connection = self._connection
+        now = connection.clock()
+        if self._since is None:
+            self._since = now
+            _log.warning("opensearch fails host=%s action=%r cause=%r", connection.name, self.action, cause)
+        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**self._pauses)
+        end = self._since + self._patience
+        if connection.deadline is not None:
+            end = min(end, connection.deadline)
+        if now + pause > end:
+            mend = mend or "check OPENSEARCH_URL and that the server runs, then run again: nothing is lost"
+            raise UnavailableError(f"OpenSearch at {connection.name}, {self.action}: {cause}; {mend}")
+        self._pauses += 1
+        connection.sleep(pause)
+
+    def end(self) -> None:
+        """Forgets the failures so far: the server works again."""
+        if self._since is not None:
+            _log.info("opensearch works again host=%s pauses=%d", self._connection.name, self._pauses)
+        self._since = None
+        self._pauses = 0
+
+
+class Connection:
+    """A client for the servers of one URL, made when it is first used.
+
+    Args:
+        url: as `parse_addresses` takes it.
+        ca_file: certificate authorities to trust, PEM; None means those of the machine.
+        deadline: when to stop waiting, in seconds of `clock`; None means that only the patience counts.
+        sleep, clock: `time.sleep` and `time.monotonic`, unless a test brings its own.
+
+    Raises:
+        ConfigurationError: the URL cannot be used, or `ca_file` is not there.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        ca_file: Path | None = None,
+        deadline: float | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.addresses = parse_addresses(url)
+        if ca_file is not None and not ca_file.is_file():
+            raise ConfigurationError(f"OPENSEARCH_CA_FILE {ca_file} is no file: name a PEM file with the authorities")
+        self.ca_file = ca_file
+        self.deadline = deadline
+        self.sleep = sleep
+        self.clock = clock
+        self._client: OpenSearch | None = None
+
+    @property
+    def name(self) -> str:
+        """The servers as shown to people, without credentials."""
+        return ", ".join(address.name for address in self.addresses)
+
+    @property
+    def client(self) -> "OpenSearch":
+        """opensearch-py's client, with its own retries, compression and logging off."""
+        if self._client is None:
+            self._client = self._make_client()
+        return self._client
+
+    def _make_client(self) -> "OpenSearch":
+        from opensearchpy import OpenSearch
+
+        # Its logger writes a traceback for every failed request and whole bodies at DEBUG; ours says what matters.
+        library = logging.getLogger("opensearch")
+        if library.level == logging.NOTSET:
+            library.setLevel(logging.ERROR)
+        hosts = []
+        for address in self.addresses:
+            host: dict[str, Any] = {"host": address.host, "port": address.port, "use_ssl": address.scheme == "https"}
+            if address.path:
+                host["url_prefix"] = address.path
+            if address.auth:
+                # urllib3 encodes credentials as Latin-1, OpenSearch decodes them as UTF-8: this makes both ends agree.
+                host["http_auth"] = tuple(part.encode().decode("latin-1") for part in address.auth)
+            hosts.append(host)
+        return OpenSearch(
+            hosts=hosts,
+            ca_certs=str(self.ca_file) if self.ca_file else None,
+            http_compress=False,
+            max_retries=0,
+            timeout=int(_REQUEST_SECONDS),
+        )
+
+    def seconds_for(self, longest: float) -> float:
+        """How long a request may take: `longest`, less where the deadline is nearer, never below one second."""
+        if self.deadline is None:
+            return longest
+        return max(1.0, min(longest, self.deadline - self.clock()))
+
+    def outage(self, action: str, patience: float) -> Outage:
+        """A fresh account of failures while `action` (a clause such as 'writing NAME') is done."""
+        return Outage(self, action, patience)
+
+    def call(self, action: str, request: Callable[["OpenSearch"], _T], patience: float = FIRST_CONTACT_SECONDS) -> _T:
+        """What `request` gives, repeated while the server does not answer or is overloaded.
+
+        Raises:
+            ConfigurationError: credentials, certificates, rights or the server itself are wrong.
+            UnavailableError: it kept failing for `patience` seconds or until the deadline.
+        """
+        from opensearchpy.exceptions import OpenSearchException
+
+        outage = self.outage(action, patience)
+        while True:
+            try:
+                answer = request(self.client)
+            except OpenSearchException as error:
+                self.wait_or_raise(error, outage)
+                continue
+            outage.end()
+            return answer
+
+    def wait_or_raise(self, error: Exception, outage: Outage) -> None:
+        """Pauses where the same request may succeed later.
+
+        Raises:
+            StopError: it cannot (in our words), or the outage lasts too long.
+        """
+        if not is_transient(error):
+            raise self._translate(error, outage.action) from None
+        outage.wait(describe(error), self._mend(error))
+
+    def _mend(self, error: Exception) -> str:
+        # What a server that speaks TLS does with plain HTTP; RemoteDisconnected is a ConnectionResetError, too.
+        if isinstance(_innermost(error), ConnectionResetError) and self.addresses[0].scheme == "http":
+            return "if the server speaks TLS, write https:// in OPENSEARCH_URL; otherwise see its log, and run again"
+        return ""
+
+    def _translate(self, error: Exception, action: str) -> StopError:
+        """Our error for one of opensearch-py's that no repetition mends."""
+        about = f"OpenSearch at {self.name}, {action}: "
+        tls = _tls_complaint(error)
+        if tls:
+            return ConfigurationError(about + tls)
+        status = status_of(error)
+        if status == 401:
+            return ConfigurationError(about + self._credentials_complaint())
+        kind, reason = _reported(error)
+        if status == 403 and kind.endswith("block_exception"):
+            return UnavailableError(f"{about}{reason}; free disk space on the server or lift the block, then run again")
+        if status == 403:
+            return ConfigurationError(
+                f"{about}the user lacks a right ({reason or 'status 403'}); docs/operations.md lists those it needs"
+            )
+        if kind == "index_not_found_exception":
+            return UnavailableError(f"{about}an index was deleted meanwhile; run again: it is made and filled anew")
+        if kind:
+            return ConfigurationError(f"{about}the server refuses it: {kind}: {shorten(reason)}")
+        if status is not None:
+            detail = "a redirect" if 300 <= status < 400 else f"status {status}"
+            return ConfigurationError(f"{about}the answer is {detail} and not OpenSearch's; check OPENSEARCH_URL")
+        return ConfigurationError(f"{about}the answer is not OpenSearch's; check OPENSEARCH_URL")
+
+    def _credentials_complaint(self) -> str:
+        if any(address.auth for address in self.addresses):
+            return "user name or password are wrong (401); correct them in OPENSEARCH_URL, special characters as %XX"
+        return "it wants a user name and password (401); write OPENSEARCH_URL as https://USER:PASSWORD@HOST:PORT"
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether the same request may succeed later: no connection, no answer in time, overloaded, a gateway's 5xx."""
+    from opensearchpy.exceptions import ConnectionError as ConnectionFailure
+
+    if isinstance(error, ConnectionFailure):
+        return not _tls_complaint(error)
+    return status_of(error) in _TRANSIENT
+
+
+def describe(error: Exception) -> str:
+    """What went wrong in a few words, without addresses, bodies or credentials."""
+    from opensearchpy.exceptions import ConnectionTimeout
+
+    status = status_of(error)
+    if status is not None:
+        kind, reason = _reported(error)
+        return f"status {status}" + (f", {kind}: {shorten(reason)}" if kind else "")
+    if isinstance(error, ConnectionTimeout):
+        return "no answer in time"
+    cause = _innermost(error)
+    if isinstance(cause, socket.gaierror):
+        return f"the host name is unknown ({cause.strerror})"
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror
+    return shorten(re.sub(r"^\w+\(.*?\): ", "", str(cause))) or type(cause).__name__
+
+
+def shorten(reason: str, most: int = 300) -> str:
+    """`reason` in one line of at most `most` characters, without the values of documents that the server quotes."""
+    line = " ".join(_CONTENT.sub("", reason).split())
+    half = most // 2 - 1
+    return line if len(line) <= most else f"{line[:half]} … {line[-half:]}"
+
+
+def status_of(error: Exception) -> int | None:
+    """The HTTP status of one of opensearch-py's errors; None where no answer came."""
+    status = getattr(error, "status_code", None)
+    return status if isinstance(status, int) else None
+
+
+def _reported(error: Exception) -> tuple[str, str]:
+    """The type and reason in the server's JSON; two empty strings where it said none."""
+    told = error.args[2] if len(error.args) > 2 else None
+    inner = told.get("error") if isinstance(told, dict) else None
+    if not isinstance(inner, dict):
+        return "", ""
+    return str(inner.get("type", "")), _USER.sub("", str(inner.get("reason", "")))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what lies beneath it: opensearch-py keeps its cause in `args`, urllib3 in `args` or `reason`."""
+    seen: list[BaseException] = []
+    waiting: list[Any] = [error]
+    while waiting:
+        found = waiting.pop(0)
+        if not isinstance(found, BaseException) or any(found is other for other in seen):
+            continue
+        seen.append(found)
+        yield found
+        waiting += [*found.args, getattr(found, "reason", None), found.__cause__, found.__context__]
+
+
+def _innermost(error: Exception) -> BaseException:
+    found: BaseException = error
+    for cause in _causes(error):
+        found = cause
+        if isinstance(cause, OSError) and cause.strerror:
+            break
+    return found
+
+
+def _tls_complaint(error: Exception) -> str:
+    """What is wrong with TLS, where that is a matter of settings; '' for anything else, such as a broken connection."""
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return (
+                f"its certificate cannot be trusted ({cause.verify_message}); name its authority's PEM file in "
+                "OPENSEARCH_CA_FILE, or write the host in OPENSEARCH_URL as the certificate has it"
+            )
+        if isinstance(cause, ssl.SSLError) and cause.reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}:
+            return "it speaks plain HTTP, not TLS; write http:// in OPENSEARCH_URL"
+    if "plain HTTP request was sent to HTTPS port" in str(error.args[1:2]):
+        return "it speaks TLS; write https:// in OPENSEARCH_URL"
+    return ""

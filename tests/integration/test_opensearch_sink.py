@@ -1,0 +1,394 @@
+"""The OpenSearch sink on real servers, of both majors."""
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, get_args
+
+import pytest
+from opensearchpy import OpenSearch
+
+from etl.errors import ConfigurationError, UnavailableError
+from etl.records import Document, PushResult
+from etl.resources import resource_folder
+from etl.servers.opensearch import opensearch_status, start_opensearch, stop_opensearch
+from etl.sinks.base import IndexName
+from etl.sinks.opensearch import OpenSearchSink
+
+INDICES: tuple[IndexName, ...] = get_args(IndexName)
+SAMPLES = {
+    "keyword": ["oncall: pt2", "ünïcödé 😀"],
+    "text": "torch.compile fails with a NUL \u0000 and a line\nbreak",
+    "long": 2**61 + 5,
+    "integer": 2**31 - 1,
+    "float": 0.125,
+    "double": 12.000001,
+    "date": "2026-02-28T23:59:59.123456+00:00",
+    "boolean": True,
+}
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("opensearch_url", id="3.x", marks=pytest.mark.opensearch),
+        pytest.param("opensearch2_url", id="2.19", marks=pytest.mark.opensearch2),
+    ]
+)
+def url(request: pytest.FixtureRequest) -> str:
+    return str(request.getfixturevalue(request.param))
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[OpenSearch]:
+    """A client of the test's own, to look at the server and to spoil it."""
+    opened = OpenSearch([url], timeout=60)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def prefix(client: OpenSearch) -> Iterator[str]:
+    name = f"t{token_hex(5)}"
+    yield name
+    client.indices.put_settings(
+        index=f"{name}-*", body={"index.blocks.read_only_allow_delete": None}, params={"allow_no_indices": "true"}
+    )
+    client.indices.delete(index=f"{name}-*")
+
+
+@pytest.fixture
+def sink(url: str, prefix: str) -> OpenSearchSink:
+    made = OpenSearchSink(url, prefix)
+    made.prepare()
+    return made
+
+
+def push(sink: OpenSearchSink, *documents: Document, index: IndexName = "classifications") -> list[PushResult]:
+    return [result for results in sink.push(index, documents) for result in results]
+
+
+def statuses(results: list[PushResult]) -> dict[str, str]:
+    return {result.document.id: result.status for result in results}
+
+
+def mapping(index: IndexName) -> dict[str, Any]:
+    path = resource_folder("schemas") / "opensearch" / f"{index}.json"
+    properties: dict[str, Any] = json.loads(path.read_bytes())["mappings"]["properties"]
+    return properties
+
+
+def test_prepare_makes_each_index_behind_its_alias_once(url: str, prefix: str, client: OpenSearch) -> None:
+    identities = OpenSearchSink(url, prefix).prepare()
+    assert OpenSearchSink(url, prefix).prepare() == identities
+    cluster = client.info()["cluster_uuid"]
+    for index in INDICES:
+        (name,) = client.indices.get_alias(name=f"{prefix}-{index}")
+        assert name == f"{prefix}-{index}-v1"
+        uuid = client.indices.get_settings(index=name)[name]["settings"]["index"]["uuid"]
+        assert identities[index] == f"{cluster}/{name}/{uuid}"
+
+
+def test_an_index_that_was_deleted_is_made_anew_with_another_identity(
+    sink: OpenSearchSink, prefix: str, client: OpenSearch
+) -> None:
+    before = sink.prepare()
+    client.indices.delete(index=f"{prefix}-daily-v1")
+    after = sink.prepare()
+    assert after["daily"] != before["daily"]
+    assert after["runs"] == before["runs"]
+
+
+def test_many_runs_may_prepare_at_once(url: str, prefix: str) -> None:
+    found: list[object] = []
+    threads = [threading.Thread(target=lambda: found.append(OpenSearchSink(url, prefix).prepare())) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 6
+    assert all(identities == found[0] for identities in found)
+
+
+def test_an_index_without_its_alias_gets_it_back(sink: OpenSearchSink, prefix: str, client: OpenSearch) -> None:
+    client.indices.delete_alias(index=f"{prefix}-runs-v1", name=f"{prefix}-runs")
+    sink.prepare()
+    assert statuses(push(sink, Document("r", 1, '{"run_id":1}'), index="runs")) == {"r": "written"}
+
+
+def test_a_field_that_the_live_mapping_lacks_is_added(url: str, prefix: str, client: OpenSearch) -> None:
+    path = resource_folder("schemas") / "opensearch" / "runs.json"
+    older = json.loads(path.read_bytes())
+    del older["mappings"]["properties"]["cost_usd"]
+    client.indices.create(index=f"{prefix}-runs-v1", body=older)
+    sink = OpenSearchSink(url, prefix)
+    sink.prepare()
+    live = client.indices.get_mapping(index=f"{prefix}-runs")[f"{prefix}-runs-v1"]["mappings"]
+    assert live == json.loads(path.read_bytes())["mappings"]
+    assert statuses(push(sink, Document("r", 1, '{"cost_usd":0.5}'), index="runs")) == {"r": "written"}
+
+
+def make_index(client: OpenSearch, name: str, alias: str | None = None, **mappings: Any) -> None:
+    body: dict[str, Any] = {"mappings": mappings}
+    if alias:
+        body["aliases"] = {alias: {}}
+    client.indices.create(index=name, body=body)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda client, name: make_index(client, name), "is an index but must be an alias; .*delete it"),
+        (lambda client, name: make_index(client, f"{name}-v7", name), "points to .*-daily-v7, but this release writes"),
+        (lambda client, name: make_index(client, f"{name}-v1"), "has mapping version None, .* ISSUETIDE_INDEX_PREFIX"),
+        (
+            lambda client, name: make_index(client, f"{name}-v1", _meta={"schema_version": 2}),
+            "has mapping version 2, but this release writes 1",
+        ),
+        (
+            lambda client, name: make_index(
+                client, f"{name}-v1", _meta={"schema_version": 1}, properties={"opened": {"type": "text"}}
+            ),
+            "maps the field `opened` in another way",
+        ),
+    ],
+    ids=["an index", "another index", "no version", "a newer version", "another type"],
+)
+def test_a_name_that_is_taken_by_something_else_is_refused(
+    url: str, prefix: str, client: OpenSearch, spoil: Callable[[OpenSearch, str], None], message: str
+) -> None:
+    spoil(client, f"{prefix}-daily")
+    before = set(client.indices.get(index=f"{prefix}-*"))
+    sink = OpenSearchSink(url, prefix)
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        sink.prepare()
+    assert url in str(caught.value)
+    assert before <= set(client.indices.get(index=f"{prefix}-*"))
+    assert {check.name: check.status for check in sink.check()}["opensearch indices"] == "failed"
+
+
+@pytest.mark.parametrize("index", INDICES)
+def test_a_document_with_every_field_is_held_as_it_was_given(sink: OpenSearchSink, index: IndexName) -> None:
+    full = {field: SAMPLES[kind["type"]] for field, kind in mapping(index).items() if kind["type"] != "alias"}
+    empty: dict[str, Any] = dict.fromkeys(full)
+    results = push(
+        sink,
+        Document("full", 1, json.dumps(full, ensure_ascii=False)),
+        Document("empty", 1, json.dumps(empty)),
+        Document("escaped", 1, json.dumps(full)),
+        index=index,
+    )
+    assert [(result.status, result.reason) for result in results] == [("written", "")] * 3
+    assert sink.get(index, "full") == full
+    assert sink.get(index, "escaped") == full
+    assert sink.get(index, "empty") == empty
+    sink.refresh()
+    assert sink.count(index) == 3
+
+
+def test_a_document_with_a_strange_field_or_value_is_rejected_alone(sink: OpenSearchSink) -> None:
+    results = push(
+        sink,
+        Document("a", 1, '{"state":"open"}'),
+        Document("field", 1, '{"state":"open","nope":1}'),
+        Document("value", 1, '{"comments":"SECRET"}'),
+        Document("term", 1, json.dumps({"state": "SECRET" * 6000})),
+        Document("json", 1, '{"title":"SECRET'),
+        Document("x" * 513, 1, '{"state":"open"}'),
+        Document("", 1, '{"state":"open"}'),
+        Document("z", 1, '{"state":"open"}'),
+    )
+    assert [result.document.id for result in results if result.status == "written"] == ["a", "z"]
+    reasons = {result.document.id: result.reason for result in results if result.status == "rejected"}
+    assert "dynamic introduction of [nope]" in reasons["field"]
+    assert "failed to parse field [comments] of type [integer]" in reasons["value"]
+    assert "immense term" in reasons["term"]
+    assert "too long" in reasons["x" * 513]
+    assert "SECRET" not in " ".join(reasons.values())
+    assert len(reasons) == 6
+
+
+def test_an_older_version_is_stale_and_the_same_one_is_written_again(sink: OpenSearchSink) -> None:
+    assert statuses(push(sink, Document("a", 10, '{"state":"closed"}'))) == {"a": "written"}
+    assert statuses(push(sink, Document("a", 9, '{"state":"open"}'))) == {"a": "stale"}
+    assert sink.get("classifications", "a") == {"state": "closed"}
+    assert statuses(push(sink, Document("a", 10, '{"state":"closed"}'))) == {"a": "written"}
+    assert statuses(push(sink, Document("a", 11, '{"state":"open"}'))) == {"a": "written"}
+    assert sink.get("classifications", "a") == {"state": "open"}
+
+
+def test_many_documents_are_written_in_chunks_and_seen_after_a_refresh(url: str, prefix: str) -> None:
+    sink = OpenSearchSink(url, prefix, chunk_bytes=50_000)
+    sink.prepare()
+    documents = [Document(f"d{number}", 1, json.dumps({"number": number})) for number in range(3000)]
+    chunks = list(sink.push("classifications", documents))
+    assert len(chunks) > 3
+    assert [result.document for chunk in chunks for result in chunk] == documents
+    assert sink.count("classifications") in range(3000)
+    sink.refresh()
+    assert sink.count("classifications") == 3000
+
+
+def test_a_document_that_is_not_there_is_none_and_an_index_that_is_not_there_counts_none(
+    url: str, prefix: str, sink: OpenSearchSink
+) -> None:
+    assert sink.get("classifications", "nobody") is None
+    absent = OpenSearchSink(url, f"{prefix}-absent")
+    assert absent.get("classifications", "nobody") is None
+    assert absent.count("classifications") == 0
+    with pytest.raises(UnavailableError, match="deleted meanwhile"):
+        absent.refresh()
+
+
+def block_writes(client: OpenSearch, prefix: str, blocked: bool) -> None:
+    """What OpenSearch does itself where a disk is fuller than 95 %."""
+    setting = {"index.blocks.read_only_allow_delete": True if blocked else None}
+    client.indices.put_settings(index=f"{prefix}-classifications", body=setting)
+
+
+def test_a_full_disk_is_waited_for_and_then_named(url: str, prefix: str, client: OpenSearch) -> None:
+    now = [0.0]
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        now[0] += seconds
+
+    sink = OpenSearchSink(url, prefix, sleep=sleep, clock=lambda: now[0], deadline=20)
+    sink.prepare()
+    block_writes(client, prefix, blocked=True)
+    with pytest.raises(UnavailableError, match=r"flood-stage.*; free disk space"):
+        push(sink, Document("a", 1, "{}"))
+    assert sum(pauses) <= 20
+    assert {check.name: check.status for check in sink.check()}["opensearch indices"] == "failed"
+
+
+def test_a_full_disk_that_gets_room_again_costs_no_document(url: str, prefix: str, client: OpenSearch) -> None:
+    sink = OpenSearchSink(url, prefix, sleep=lambda _: block_writes(client, prefix, blocked=False))
+    sink.prepare()
+    block_writes(client, prefix, blocked=True)
+    assert statuses(push(sink, Document("a", 1, "{}"), Document("b", 1, "{}"))) == {"a": "written", "b": "written"}
+
+
+def test_an_index_that_is_deleted_during_a_push_asks_for_another_run(url: str, prefix: str, client: OpenSearch) -> None:
+    sink = OpenSearchSink(url, prefix, chunk_bytes=1)
+    sink.prepare()
+    chunks = sink.push("classifications", [Document("a", 1, "{}"), Document("b", 1, "{}")])
+    assert next(chunks)[0].status == "written"
+    client.indices.delete(index=f"{prefix}-classifications-v1")
+    with pytest.raises(UnavailableError, match="deleted meanwhile; run again"):
+        next(chunks)
+    assert not client.indices.exists(index=f"{prefix}-classifications")
+    sink.prepare()
+    assert statuses(push(sink, Document("b", 1, "{}"))) == {"b": "written"}
+
+
+def test_check_finds_nothing_wrong_and_makes_nothing(url: str, prefix: str, client: OpenSearch) -> None:
+    sink = OpenSearchSink(url, prefix)
+    before = {check.name: check for check in sink.check()}
+    assert before["opensearch"].detail.startswith(f"OpenSearch {client.info()['version']['number']} at {url}")
+    assert "made by the first export" in before["opensearch indices"].detail
+    assert not client.indices.exists(index=f"{prefix}-runs")
+    identities = sink.prepare()
+    after = {check.name: check for check in sink.check()}
+    assert list(after["opensearch indices"].facts.values()) == list(identities.values())
+    assert set(after) == {"opensearch", "opensearch health", "opensearch indices", "opensearch disk"}
+    assert {check.status for check in after.values()} <= {"ok", "warning"}
+
+
+class Relay:
+    """A loopback port that stays the same while the server behind it is killed and comes back on another one."""
+
+    def __init__(self) -> None:
+        self.target = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                far = socket.create_connection(("127.0.0.1", self.target))
+            except OSError:
+                near.close()
+                continue
+            for source, drain in ((near, far), (far, near)):
+                threading.Thread(target=self._pour, args=(source, drain), daemon=True).start()
+
+    def _pour(self, source: socket.socket, drain: socket.socket) -> None:
+        try:
+            while data := source.recv(1 << 16):
+                drain.sendall(data)
+        except OSError:
+            pass  # The other direction ended both, or the server was killed: either way the connection is over.
+        for end in (source, drain):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue
+        source.close()
+
+    def close(self) -> None:
+        """No further connections."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+@pytest.fixture
+def relay() -> Iterator[Relay]:
+    opened = Relay()
+    yield opened
+    opened.close()
+
+
+@pytest.mark.opensearch
+@pytest.mark.kill
+def test_a_server_killed_during_a_push_and_started_again_loses_no_document(
+    relay: Relay, server_folder: Path, opensearch_distributions: Path, opensearch_url: str
+) -> None:
+    del opensearch_url  # asked for so that the distribution is there: nothing is downloaded inside a test
+    folder = server_folder / "killed"
+    pauses: list[float] = []
+
+    def start() -> None:
+        server = start_opensearch(folder, distributions=opensearch_distributions, wait_seconds=240)
+        relay.target = int(server.rpartition(":")[2])
+
+    def kill() -> None:
+        pid = opensearch_status(folder).pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        threading.Thread(target=start, daemon=True).start()
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        time.sleep(seconds)
+
+    def documents() -> Iterator[Document]:
+        for number in range(20_000):
+            if number == 7_000:
+                kill()
+            yield Document(f"d{number}", number, json.dumps({"number": number, "title": "x" * 500}))
+
+    try:
+        start()
+        sink = OpenSearchSink(relay.url, "killed", chunk_bytes=1 << 20, sleep=sleep)
+        identities = sink.prepare()
+        results = push(sink, *documents())
+        assert pauses
+        assert len(results) == 20_000
+        assert {result.status for result in results} == {"written"}
+        assert sink.prepare() == identities
+        sink.refresh()
+        assert sink.count("classifications") == 20_000
+    finally:
+        stop_opensearch(folder)
