@@ -1,0 +1,137 @@
+"""What the commands print: a run's outcome, errors in one line, and the exit code that goes with them."""
+
+import functools
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from etl.db.store import Store
+from etl.errors import IssuetideError
+from etl.pipeline import Outcome, Plan
+from etl.settings import Settings
+
+EXIT_INTERRUPTED = 130
+
+
+def stop(command: Callable[..., int | None]) -> Callable[..., None]:
+    """Ends a command with its exit code; our errors become one line on standard error."""
+
+    @functools.wraps(command)
+    def wrapped(*arguments: Any, **options: Any) -> None:  # noqa: ANN401  (whatever the command takes)
+        try:
+            code = command(*arguments, **options)
+        except IssuetideError as error:
+            typer.echo(f"issuetide: {error}", err=True)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            typer.echo("issuetide: interrupted; what is stored stays, the next run goes on from here", err=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+        if code:
+            raise typer.Exit(code)
+
+    return wrapped
+
+
+def print_json(value: object) -> None:
+    """`value` as JSON on standard output, times in ISO 8601."""
+    typer.echo(json.dumps(value, default=str, indent=2, ensure_ascii=False))
+
+
+def outcome_values(outcome: Outcome) -> dict[str, object]:
+    """The outcome of a run as plain values, for `--json`."""
+    tally = outcome.tally
+    return {
+        "run_id": outcome.run_id,
+        "status": outcome.status,
+        "exit_code": outcome.exit_code,
+        "seconds": round(outcome.seconds, 2),
+        **{name: count for name, count in sorted(tally.counts.items()) if name != "notes"},
+        "cost_usd": round(tally.cost_usd, 6),
+        "model": tally.model,
+        "waiting_texts": tally.waiting_texts,
+        "waiting_documents": tally.waiting_documents,
+        "estimated_usd": tally.estimated_usd,
+        "error": outcome.error,
+        "notes": tally.notes,
+    }
+
+
+def outcome_lines(plan: Plan, outcome: Outcome, *, dry_run: bool) -> list[str]:
+    """The outcome of a run in a few lines for people."""
+    tally, counts = outcome.tally, outcome.tally.counts
+    title = (
+        f"run {outcome.run_id}: {outcome.status}" if not dry_run else f"dry run: {outcome.status}, nothing was written"
+    )
+    lines = [f"{title} ({outcome.seconds:.1f} s)"]
+    if plan.fetches:
+        lines.append(
+            f"  fetched     {counts['items_read']:,} items read, {counts['items_new']:,} new,"
+            f" {counts['items_changed']:,} changed ({counts['api_calls']} API calls)"
+        )
+    if counts["characters_replaced"]:
+        lines.append(f"  cleaned     {counts['characters_replaced']} characters that PostgreSQL refuses")
+    lines.append(f"  texts       {counts['texts_new']:,} new")
+    if plan.classifier is not None:
+        dollars = f", ${tally.cost_usd:.4f}" if tally.cost_usd else ""
+        lines.append(
+            f"  classified  {counts['texts_asked']:,} texts by `{plan.classifier.name}`"
+            f"{f' ({tally.model})' if tally.model else ''}{dollars}"
+        )
+    for task, waiting in tally.waiting_texts.items():
+        if waiting:
+            lines.append(f"  waiting     {waiting:,} texts for task {task}")
+    if tally.estimated_usd is not None:
+        lines.append(f"  estimate    ${tally.estimated_usd:.4f} for the texts that wait")
+    if plan.sink is not None and not dry_run:
+        refused = f", {counts['dead_letters']} refused (dead letters)" if counts["dead_letters"] else ""
+        lines.append(f"  exported    {counts['documents_written']:,} documents{refused}")
+    elif tally.waiting_documents is not None:
+        why = "" if plan.sink is not None else " (OPENSEARCH_URL is not set)"
+        lines.append(f"  to export   {tally.waiting_documents:,} documents wait in PostgreSQL{why}")
+    lines += [f"  left behind {note}" for note in tally.notes]
+    return lines
+
+
+def print_outcome(store: Store, plan: Plan, outcome: Outcome, *, as_json: bool, chart: bool) -> None:
+    """Prints how a run ended: the outcome on standard output, its error, if any, in one line on standard error.
+
+    chart: also a summary of the run's tasks over everything stored, as people like to see it and logs do not.
+    """
+    if as_json:
+        print_json(outcome_values(outcome))
+    else:
+        if chart and plan.tasks:
+            print_chart(store, plan)
+        for line in outcome_lines(plan, outcome, dry_run=store.dry_run):
+            typer.echo(line)
+    if outcome.error:
+        typer.echo(f"issuetide: {outcome.error}", err=True)
+
+
+def print_chart(store: Store, plan: Plan) -> None:
+    """The summary of the run's tasks with their small charts."""
+    from importlib.metadata import version
+
+    from rich.console import Console
+
+    from etl.report.data import collect_report
+    from etl.report.terminal import print_report
+
+    with store.transaction() as connection:
+        data = collect_report(connection, plan.tasks, version=version("issuetide"))
+    print_report(data, Console(), lists=False)
+
+
+def print_demo_end(settings: Settings) -> None:
+    """Where the demo's data is, and the next three commands to try."""
+    me = shlex.quote(sys.argv[0])
+    typer.echo(f"""
+The data is in {settings.issuetide_data_dir}: an embedded PostgreSQL and a local OpenSearch, which go on running.
+Next, try:
+  {me} report --html report.html        the trends as one page for your browser
+  {me} explain tensorloom/tensorloom#1  everything known of one issue
+  {me} servers stop                     end the local servers; the data stays""")

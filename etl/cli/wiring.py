@@ -1,0 +1,180 @@
+"""Puts the parts together from the settings: the store, the sources, the classifier, the sink."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from time import monotonic
+from typing import Any
+from urllib.parse import urlsplit
+
+from etl.classifiers import CLASSIFIERS
+from etl.classifiers.base import Classifier
+from etl.db.store import Store
+from etl.errors import ConfigurationError
+from etl.pipeline import Fetch
+from etl.records import Scope
+from etl.settings import Settings
+from etl.sinks import SINKS
+from etl.sinks.base import Sink
+from etl.sources import SOURCES
+from etl.tasks import Task, load_tasks, select_tasks
+
+_log = logging.getLogger(__name__)
+
+LOCAL = "local"
+"""What OPENSEARCH_URL may say instead of an address: the server that `issuetide servers start` made."""
+
+
+def resolve(dotted: str) -> Any:  # noqa: ANN401  (a registry holds classes of several protocols)
+    """The class that a registry names as 'module:Class', its module imported now."""
+    module, _, name = dotted.partition(":")
+    return getattr(import_module(module), name)
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """Where the database is: its URL (with the password), and whether it is the embedded one."""
+
+    url: str
+    embedded: bool
+
+
+def find_database(settings: Settings) -> Database:
+    """The database of the settings; without DATABASE_URL the embedded PostgreSQL, started if need be."""
+    if settings.database_url is not None:
+        return Database(settings.database_url.get_secret_value(), embedded=False)
+    from etl.servers.postgres import start_postgres
+
+    return Database(start_postgres(settings.issuetide_data_dir), embedded=True)
+
+
+def open_store(settings: Settings, *, dry_run: bool = False) -> Store:
+    """The store of the settings. An embedded database is brought up to this release by itself, another one never."""
+    database = find_database(settings)
+    store = Store(database.url, dry_run=dry_run)
+    if database.embedded:
+        from etl.db.migrate import HEAD, current_revision, upgrade_engine
+
+        with store.transaction() as connection:
+            outdated = (current_revision(connection) or "") < HEAD
+        if outdated:
+            if dry_run:
+                store.close()
+                store = Store(database.url, dry_run=True)
+            upgrade_engine(store.engine)
+    return store
+
+
+def opensearch_address(settings: Settings) -> str | None:
+    """The OpenSearch URL of the settings, `local` turned into the local server's; None where none is set."""
+    if settings.opensearch_url is None:
+        return None
+    url = settings.opensearch_url.get_secret_value()
+    if url != LOCAL:
+        return url
+    from etl.servers.opensearch import opensearch_status
+
+    status = opensearch_status(settings.issuetide_data_dir)
+    if status.url is None:
+        raise ConfigurationError(
+            "OPENSEARCH_URL is `local`, but no local OpenSearch runs; run `issuetide servers start`"
+        )
+    return status.url
+
+
+def make_sink(settings: Settings, deadline: float | None = None) -> Sink | None:
+    """The sink of the settings; None where OPENSEARCH_URL is not set and documents wait in PostgreSQL."""
+    url = opensearch_address(settings)
+    if url is None:
+        return None
+    sink: Sink = resolve(SINKS["opensearch"])(
+        url, settings.issuetide_index_prefix, ca_file=settings.opensearch_ca_file, deadline=deadline
+    )
+    return sink
+
+
+def make_jsonl_sink(path: Path) -> Sink:
+    """A sink that appends to a file of JSON lines, for those without OpenSearch."""
+    sink: Sink = resolve(SINKS["jsonl"])(path)
+    return sink
+
+
+def make_classifier(
+    settings: Settings, name: str, model: str | None, max_cost_usd: float | None, deadline: float
+) -> Classifier:
+    """The classifier called `name`; `auto` is claude where there is a key, else rules, which is said aloud.
+
+    Raises:
+        ConfigurationError: unknown name, or claude without a key.
+    """
+    if name == "auto":
+        name = "claude" if settings.anthropic_api_key is not None else "rules"
+        if name == "rules":
+            _log.warning("ANTHROPIC_API_KEY is not set: the offline classifier `rules` answers")
+    if name not in CLASSIFIERS:
+        raise ConfigurationError(f"classifier {name!r} is unknown; known are auto, {', '.join(sorted(CLASSIFIERS))}")
+    if name != "claude":
+        classifier: Classifier = resolve(CLASSIFIERS[name])()
+        return classifier
+    if settings.anthropic_api_key is None:
+        raise ConfigurationError("--classifier claude needs ANTHROPIC_API_KEY; set it, or use --classifier rules")
+    claude: Classifier = resolve(CLASSIFIERS[name])(
+        api_key=settings.anthropic_api_key.get_secret_value(),
+        base_url=settings.anthropic_base_url,
+        model=model or settings.issuetide_model,
+        threads=settings.issuetide_threads,
+        deadline=deadline,
+        max_cost_usd=max_cost_usd if max_cost_usd is not None else settings.issuetide_max_cost_usd,
+        max_wait_seconds=settings.issuetide_max_wait_seconds,
+    )
+    return claude
+
+
+def choose_tasks(settings: Settings, names: Sequence[str]) -> tuple[Task, ...]:
+    """The tasks called `names`, or those of ISSUETIDE_TASK where none is named."""
+    return select_tasks(load_tasks(settings.issuetide_tasks_dir), names or choose_task_names(settings))
+
+
+def choose_task_names(settings: Settings) -> list[str]:
+    """The names in ISSUETIDE_TASK."""
+    return [name.strip() for name in settings.issuetide_task.split(",") if name.strip()]
+
+
+def make_github_fetches(settings: Settings, scope: Scope, deadline: float) -> list[Fetch]:
+    """One fetch per repository, so that a failure of one leaves the others going on; one client serves them all."""
+    if not scope.repositories:
+        raise ConfigurationError("nothing to fetch: name a repository with --repo owner/name, or a file with --input")
+    from dataclasses import replace
+
+    from etl.github import GitHubClient
+
+    token = settings.github_token.get_secret_value() if settings.github_token else None
+    client = GitHubClient(settings.github_api_url, token, deadline, on_wait=_announce_wait)
+    make_source = resolve(SOURCES["github_issues"])
+    return [
+        Fetch(make_source(client), replace(scope, repositories=(name,))) for name in dict.fromkeys(scope.repositories)
+    ]
+
+
+def make_file_fetches(path: str, scope: Scope) -> list[Fetch]:
+    """One fetch of a file ('-' for standard input)."""
+    if path != "-" and not Path(path).is_file():
+        raise ConfigurationError(f"--input {path}: there is no such file")
+    return [Fetch(resolve(SOURCES["files"])(path), scope)]
+
+
+def _announce_wait(seconds: float, reason: str) -> None:
+    _log.warning("waiting for GitHub seconds=%d reason=%s", round(seconds), reason)
+
+
+def deadline_of(settings: Settings, minutes: float | None) -> float:
+    """The moment (`time.monotonic()`) by which a run that starts now should end."""
+    return monotonic() + 60 * (minutes if minutes is not None else settings.issuetide_deadline_minutes)
+
+
+def shown_host(url: str) -> str:
+    """Host and port of `url`, without credentials."""
+    parts = urlsplit(url.split(",")[0])
+    return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")

@@ -1,0 +1,141 @@
+"""Text to normalized text: characters first, then the rule table, again and again until nothing changes.
+
+`normalize` is a pure function of the text and `RULES_VERSION`: no clock, locale, seed, file or setting moves it, and
+only the standard library is used, since another regular-expression engine would be another function.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Final
+
+from etl.dedup import rules
+from etl.dedup.protected import restore
+
+CAP: Final = 65_536
+"""Characters of a text that count: longer ones are cut to the first and last half of this, at most."""
+
+_PASSES: Final = 8
+
+_Step = tuple[str, Callable[[str], re.Match[str] | None] | None, Callable[..., str], rules.Replacement]
+
+_BROKEN = re.compile("[\x00\ud800-\udfff]")
+_ESCAPES = re.compile(
+    "\x1b\\[[0-?]{0,64}[ -/]{0,8}[@-~]"  # colours and cursor moves
+    "|\x1b[\\]PX^_][^\x07\x1b\n]{0,2048}(?:\x07|\x1b\\\\)?"  # titles and hyperlinks, also unfinished ones
+    "|\x1b[ -/]{0,4}[0-~]?"
+    "|\x9b[0-?]{0,64}[ -/]{0,8}[@-~]"
+)
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\x80-\x9f]")
+_SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
+_LINE_ENDS = re.compile("[\u2028\u2029]")
+_QUOTES = (("\u2018", "'"), ("\u2019", "'"), ("\u201c", '"'), ("\u201d", '"'), ("\u2010", "-"), ("\u2011", "-"))
+_CONTROLS = re.compile("[\x01-\x08\x0e-\x1f\x7f]")
+_BLANKS = re.compile(r"[ \t\x0b\x0c]+", re.ASCII)
+_EMPTY = re.compile(r" ?\n[ \n]*", re.ASCII)
+_TOUCHED = re.compile(r"[0-9/\\@]|##\[|::|\{'|map\[", re.ASCII).search
+_RULERS = re.compile(r"([=\-_*~#.+!<>^])\1{3,}")
+
+
+def clear_characters(text: str) -> str:
+    """The text without what no reader sees: escape codes, control and zero-width characters, odd spaces and line ends.
+
+    NUL and lone surrogates, which PostgreSQL refuses, become U+FFFD, as they do in the stored item: the id is the same
+    before and after storing.
+    """
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if "\x00" in text or not text.isascii():
+        text = _BROKEN.sub("\ufffd", text)
+    if "\x1b" in text or "\x9b" in text:
+        text = _ESCAPES.sub("", text)
+    text = _CONTROLS.sub("", text)
+    if text.isascii():
+        return text
+    text = _INVISIBLE.sub("", _SPACES.sub(" ", _LINE_ENDS.sub("\n", text)))
+    for fancy, plain in _QUOTES:
+        text = text.replace(fancy, plain)
+    return text
+
+
+def _tidy(text: str) -> str:
+    """One space between words, no empty lines, nothing at the ends of lines, rulers of three characters; in NFC.
+
+    NFC, not NFKC: the latter rewrites meaning and can forge delimiters.
+    """
+    if "  " in text or "\t" in text or "\x0b" in text or "\x0c" in text:
+        text = _BLANKS.sub(" ", text)
+    if "\n" in text:
+        text = _EMPTY.sub("\n", text)
+    text = _RULERS.sub(r"\1\1\1", text.strip(" \n"))
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+@cache
+def table_steps(table: str) -> Sequence[_Step]:
+    """The rows of one table, compiled at first use (importing must stay cheap)."""
+    rows: tuple[rules.Rule, ...] = getattr(rules, table)
+    return tuple(
+        (
+            row.need,
+            re.compile(row.hint, re.ASCII).search if row.hint else None,
+            re.compile(row.pattern, re.ASCII).sub,
+            row.replacement,
+        )
+        for row in rows
+    )
+
+
+def _apply(table: str, text: str) -> str:
+    """The text after every row of a table, in order."""
+    for need, hint, substitute, replacement in table_steps(table):
+        if need in text and (hint is None or hint(text) is not None):
+            text = substitute(replacement, text)
+    return text
+
+
+def _cut(text: str) -> str:
+    """The text, or its first and last part where it is longer than the cap. The cut's length must not be part of it."""
+    return text if len(text) <= CAP else text[: CAP // 2] + "\n" + text[-(CAP // 2 - 1) :]
+
+
+def _rewrite(lines: list[str]) -> list[str]:
+    """Some lines after the whole table, one for one: no rule adds or removes a line feed."""
+    text = "\n" + "\n".join(lines)
+    for table in ("LINE_STARTS", "SHAPES", "KEEPERS", "MASKS"):
+        text = _apply(table, text)
+    return restore(text)[1:].split("\n")
+
+
+def _settle(text: str) -> str:
+    """A tidy text after the table. Only lines that a rule may touch are looked at; most lines of prose are not."""
+    lines = text.split("\n")
+    touched = [index for index, line in enumerate(lines) if _TOUCHED(line)]
+    if not touched:
+        return text
+    for index, line in zip(touched, _rewrite([lines[index] for index in touched]), strict=True):
+        lines[index] = line
+    return "\n".join(lines)
+
+
+def normalize(text: str) -> str:
+    """The text with everything replaced that varies between two reports of the same problem.
+
+    Given any string, also a broken one. Normalizing the result again gives it back. Equal results: the same problem.
+    """
+    text = _tidy(clear_characters(_cut(text)))
+    for _ in range(_PASSES):
+        after = _cut(_tidy(_settle(text)))
+        if after == text:
+            break
+        text = after
+    return text
+
+
+def skeleton(normalized: str) -> str:
+    """The family's text of a normalized text: what is left when every value, name in quotes, path and list is a star.
+
+    Equal skeletons make candidates, not the same problem. Only defined over what `normalize` gave.
+    """
+    return _apply("SKELETON", "\n" + normalized)[1:].replace(rules.STAR, "*")

@@ -1,0 +1,1 @@
+"""Tests of the ids and of the text they are made of."""
