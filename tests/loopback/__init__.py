@@ -1,0 +1,1 @@
+"""Loopback servers that behave as GitHub and Anthropic do; usable by hand."""
