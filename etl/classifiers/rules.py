@@ -1,0 +1,120 @@
+"""The `rules` classifier: patterns of the task file, weighed. Works offline, costs nothing, and is honest about it.
+
+Each rule that is found adds its weight once to its category's score. What comes of the scores:
+
+- one-of: the best category answers if it leads the next one by `MIN_MARGIN`; its confidence is
+  `0.9 * (1 - exp(-margin / 1.5))`: 0.44 for a lead of one point, 0.66 for two, 0.78 for three, never above 0.9, since
+  patterns do not read. The abstain word takes part like a category: where it leads, or nothing leads, the answer is to
+  abstain.
+- many-of: every category of at least `MIN_SCORE` points answers, up to the task's `at_most`, with the same formula over
+  its own score less the abstain word's points.
+
+A hostile text can be long, and a task file's pattern can be slow on it: only the first `MAX_CHARS` characters are
+looked at, of the title `MAX_TITLE_CHARS`.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from etl.classifiers.scan import Finder, fold_text
+from etl.records import Answer, Text
+from etl.tasks import Rule, Task
+
+FORMULA_VERSION = 1
+"""Raise it with any change of how scores become answers."""
+MAX_CHARS = 16_000
+MAX_TITLE_CHARS = 300
+MAX_CONFIDENCE = 0.9
+MIN_MARGIN = 0.5
+MIN_SCORE = 1.0
+
+_SCALE = 1.5
+_NAMED_PATTERNS = 3
+_PATTERN_CHARS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class _ReadyRule:
+    rule: Rule
+    finder: Finder
+
+
+def _confidence(points: float) -> float:
+    return round(MAX_CONFIDENCE * (1 - math.exp(-points / _SCALE)), 4)
+
+
+def _describe(found: Iterable[Rule]) -> str:
+    """The strongest patterns that were found, as the rationale names them."""
+    strongest = sorted(found, key=lambda rule: -abs(rule.weight))
+    named = [rule.pattern.pattern for rule in strongest[:_NAMED_PATTERNS]]
+    named = [name if len(name) <= _PATTERN_CHARS else name[: _PATTERN_CHARS - 1] + "…" for name in named]
+    more = len(strongest) - len(named)
+    return "matched " + ", ".join(f"/{name}/" for name in named) + (f" and {more} more" if more else "")
+
+
+class RulesClassifier:
+    """Answers by the task file's `[[rules]]`. Takes no settings, asks nobody, and answers the same every time."""
+
+    name = "rules"
+
+    def counters(self) -> Mapping[str, int]:
+        """What was used so far: never a call."""
+        return {"calls": 0}
+
+    def classify(self, task: Task, texts: Sequence[Text]) -> Iterator[Answer]:
+        """An answer for each text, in order. Raises nothing; a task without rules abstains from everything."""
+        live = {category.id for category in task.live_categories} | {task.abstain}
+        ready = [_ReadyRule(rule, Finder(rule.pattern)) for rule in task.rules if rule.category in live]
+        version = prompt_version(task)
+        for text in texts:
+            shown = text.body[:MAX_CHARS]
+            scores, found = _score(ready, shown)
+            categories, why = _choose(task, scores)
+            yield Answer(
+                text_id=text.id,
+                outcome="answered" if categories else "abstained",
+                categories=categories,
+                rationale=f"{why}{_describe(found)}" if found else "no pattern matched",
+                classifier=self.name,
+                model=f"rules-{task.version}",
+                prompt_version=version,
+                truncated_chars=len(text.body) - len(shown),
+            )
+
+
+def prompt_version(task: Task) -> str:
+    """Names what shapes an answer: the formula's version, the task's, and eight digits of its file's SHA-256."""
+    return f"r{FORMULA_VERSION}.t{task.version}-{task.sha256[:8]}"
+
+
+def _score(ready: Sequence[_ReadyRule], text: str) -> tuple[dict[str, float], list[Rule]]:
+    """Points per category, and the rules that gave them."""
+    fields = {"title": fold_text(text.partition("\n")[0][:MAX_TITLE_CHARS]), "text": fold_text(text)}
+    scores: dict[str, float] = {}
+    found: list[Rule] = []
+    for entry in ready:
+        rule = entry.rule
+        if entry.finder.occurs(fields[rule.field]):
+            scores[rule.category] = scores.get(rule.category, 0.0) + rule.weight
+            found.append(rule)
+    return scores, found
+
+
+def _choose(task: Task, scores: Mapping[str, float]) -> tuple[tuple[tuple[str, float], ...], str]:
+    """The categories that the points speak for, and what to say first where they do not decide."""
+    against = scores.get(task.abstain, 0.0)
+    ranked = sorted(
+        ((category, points) for category, points in scores.items() if category != task.abstain and points > 0),
+        key=lambda pair: (-pair[1], pair[0]),
+    )
+    if task.answers == "many_of":
+        clear = [(category, points - against) for category, points in ranked if points - against >= MIN_SCORE]
+        return tuple((category, _confidence(points)) for category, points in clear[: task.at_most]), ""
+    if not ranked:
+        return (), "speaks for no category: "
+    best, points = ranked[0]
+    margin = points - max(against, ranked[1][1] if len(ranked) > 1 else 0.0)
+    if margin < MIN_MARGIN:
+        return (), "undecided: "
+    return ((best, _confidence(margin)),), ""
