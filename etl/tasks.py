@@ -4,6 +4,7 @@ A task file is data: adding a question or a category touches no code. The format
 key of a file is known here, an unknown one is an error (a typing mistake must not pass silently).
 """
 
+import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -137,7 +138,15 @@ class _Reader:
             raise ConfigurationError(
                 f"{self.where}: `{key}` must be of type {kind.__name__}, not {type(value).__name__}"
             )
+        if isinstance(value, str) and default is ... and not value.strip():
+            raise ConfigurationError(f"{self.where}: `{key}` is empty")
         return value
+
+    def tables(self, key: str, default: Any = ...) -> list[dict[str, Any]]:  # noqa: ANN401
+        values = self.take(key, list, default)
+        if not all(isinstance(value, dict) for value in values):
+            raise ConfigurationError(f"{self.where}: `{key}` must be a list of tables")
+        return list(values)
 
     def strings(self, key: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
         values = self.take(key, list, list(default))
@@ -167,7 +176,7 @@ def _read_category(table: Mapping[str, Any], where: str) -> Category:
     if identifier in RESERVED_CATEGORIES:
         raise ConfigurationError(f"{where}: `id` is reserved ({', '.join(sorted(RESERVED_CATEGORIES))})")
     examples = []
-    for number, example in enumerate(reader.take("examples", list, []), 1):
+    for number, example in enumerate(reader.tables("examples", []), 1):
         inner = _Reader(example, f"{where} example {number}")
         examples.append(Example(text=inner.take("text", str), reason=inner.take("reason", str)))
         inner.end()
@@ -191,7 +200,7 @@ def _read_rule(table: Mapping[str, Any], where: str, known: set[str]) -> Rule:
     source = reader.take("pattern", str)
     try:
         pattern = re.compile(source, re.IGNORECASE | re.MULTILINE)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise ConfigurationError(f"{where}: `pattern` {source!r} is no regular expression: {error}") from None
     rule = Rule(
         category=reader.one_of("category", sorted(known)),
@@ -200,6 +209,8 @@ def _read_rule(table: Mapping[str, Any], where: str, known: set[str]) -> Rule:
         field=reader.one_of("field", ("title", "text"), "text"),
     )
     reader.end()
+    if not math.isfinite(rule.weight):
+        raise ConfigurationError(f"{where}: `weight` is {rule.weight}, it must be a finite number")
     return rule
 
 
@@ -228,10 +239,12 @@ def parse_task(content: bytes, path: str) -> Task:
     """
     try:
         reader = _Reader(tomllib.loads(content.decode()), path)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigurationError(f"{path}: is no TOML: {error}") from None
     answers = reader.one_of("answers", ("one_of", "many_of"))
-    categories = tuple(_read_category(table, f"{path}: category") for table in reader.take("categories", list))
+    if answers == "one_of" and "at_most" in reader.table:
+        raise ConfigurationError(f"{path}: `at_most` belongs to `answers` = 'many_of' only")
+    categories = tuple(_read_category(table, f"{path}: category") for table in reader.tables("categories"))
     abstain = reader.take("abstain", str, "uncertain")
     known = {category.id for category in categories} | {abstain}
     task = Task(
@@ -248,7 +261,7 @@ def parse_task(content: bytes, path: str) -> Task:
         categories=categories,
         rules=tuple(
             _read_rule(table, f"{path}: rule {number}", known)
-            for number, table in enumerate(reader.take("rules", list, []), 1)
+            for number, table in enumerate(reader.tables("rules", []), 1)
         ),
         sha256=sha256(content).hexdigest(),
         path=path,
@@ -263,6 +276,8 @@ def _check_task(task: Task) -> None:
     where = task.path
     if not _NAME.fullmatch(task.name):
         raise ConfigurationError(f"{where}: `name` must be lower snake_case of at most 63 characters")
+    if not _NAME.fullmatch(task.abstain):
+        raise ConfigurationError(f"{where}: `abstain` must be lower snake_case of at most 63 characters")
     if Path(where).stem != task.name:
         raise ConfigurationError(f"{where}: `name` is {task.name!r}, the file must be called {task.name}.toml")
     if task.version < 1 or task.at_most < 1:
@@ -276,8 +291,21 @@ def _check_task(task: Task) -> None:
             if folded in words:
                 raise ConfigurationError(f"{where}: {word!r} of {category.id!r} is already used by {words[folded]!r}")
             words[folded] = category.id
-        if category.parent and category.parent not in {other.id for other in task.categories}:
-            raise ConfigurationError(f"{where}: `parent` {category.parent!r} of {category.id!r} is no category here")
+    _check_parents(task)
+
+
+def _check_parents(task: Task) -> None:
+    """Every parent is a category of the task, and no category is above itself."""
+    parents = {category.id: category.parent for category in task.categories}
+    for category in task.categories:
+        above, seen = category.parent, {category.id}
+        while above:
+            if above not in parents:
+                raise ConfigurationError(f"{task.path}: `parent` {above!r} of {category.id!r} is no category here")
+            if above in seen:
+                raise ConfigurationError(f"{task.path}: `parent` of {category.id!r} leads back to {above!r}")
+            seen.add(above)
+            above = parents[above]
 
 
 def load_tasks(own_folder: Path | None = None) -> dict[str, Task]:
@@ -294,7 +322,11 @@ def load_tasks(own_folder: Path | None = None) -> dict[str, Task]:
     tasks = {}
     for folder in folders:
         for path in sorted(folder.glob("*.toml")):
-            task = parse_task(path.read_bytes(), str(path))
+            try:
+                content = path.read_bytes()
+            except OSError as error:
+                raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
+            task = parse_task(content, str(path))
             tasks[task.name] = task
     return tasks
 
