@@ -34,6 +34,7 @@ from etl.stages import (
     fetch_stage,
     fingerprint_stage,
     register_stage,
+    statistics_stage,
 )
 from etl.tasks import Task
 
@@ -151,6 +152,7 @@ def _do_stages(store: Store, plan: Plan, outcome: Outcome, stops: list[errors.St
     with _collected(stops):
         chosen = _track(store, plan, keys)
         fingerprint_stage(store, tally, progress)
+        statistics_stage(store, tally)
         if plan.classifier is not None:
             asking = Asking(plan.classifier, chosen, plan.labels, plan.max_items, plan.deadline)
             if store.dry_run and plan.classifier.name != "rules":
@@ -158,13 +160,16 @@ def _do_stages(store: Store, plan: Plan, outcome: Outcome, stops: list[errors.St
             else:
                 with _collected(stops):
                     classify_stage(store, plan.tasks, asking, outcome.run_id, tally, progress)
-            tally.waiting_texts.update(count_waiting_texts(store, plan.tasks, plan.classifier.name, chosen))
+            if stops or tally.counts["texts_failed"]:
+                tally.waiting_texts.update(count_waiting_texts(store, plan.tasks, plan.classifier.name, chosen))
+            statistics_stage(store, tally)
         if plan.sink is None or store.dry_run:
             tally.waiting_documents = count_waiting_documents(
                 store, plan.sink.prefix if plan.sink is not None else None
             )
         else:
             export_stage(store, plan.sink, outcome.run_id, tally, progress)
+            statistics_stage(store, tally)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +14,6 @@ from etl.db.migrate import check_schema
 from etl.db.queries import exports, inspection, runs
 from etl.db.store import Store
 from etl.errors import ConfigurationError, IssuetideError
-from etl.report.data import collect_report
 from etl.settings import Settings, read_settings
 from etl.tasks import Task, load_tasks, select_tasks
 
@@ -256,6 +254,10 @@ def report_command(
     uncertain: Annotated[bool, typer.Option("--uncertain", help="With --json or --csv: only abstained ones.")] = False,
 ) -> None:
     """Show the trends: per task the categories with their course, and what needs a look. Or write them as a file."""
+    from importlib.metadata import version
+
+    from etl.report.data import collect_report
+
     settings = read_settings()
     store = wiring.open_store(settings)
     try:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from etl.errors import ConfigurationError, UnavailableError
@@ -45,13 +46,23 @@ def shown_url(url: str) -> str:
 def open_engine(url: str) -> Engine:
     """An engine for `url`; nothing is connected yet.
 
-    Statements are not prepared on the server, so that PgBouncer in transaction mode can stand in between.
+    Statements are not prepared on the server, so that PgBouncer in transaction mode can stand in between. None is
+    compiled either: PostgreSQL's JIT takes longer for our views than running them.
     """
-    return create_engine(
+    engine = create_engine(
         sqlalchemy_url(url),
         pool_size=4,
         connect_args={"connect_timeout": 10, "application_name": "issuetide", "prepare_threshold": None},
     )
+    event.listen(engine, "connect", _switch_off_jit)
+    return engine
+
+
+def _switch_off_jit(connection: DBAPIConnection, _record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("SET jit = off")
+    cursor.close()
+    connection.commit()
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """Statements behind the reports: what the views that docs/sql.md promises say, as rows. Nothing here writes."""
 
+# ruff: noqa: S608  (the only thing put into a statement is a condition of ours; values are always bound)
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -24,34 +26,25 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
-class CategoryCount:
-    """One category of a task: its issues, how many of them are open, their average confidence (None without any)."""
-
-    category: str
-    issues: int
-    open: int
-    confidence: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class PeriodCount:
-    """One category in one period: issues opened in it, issues open at its end, average confidence of those opened."""
+    """One category of one repository in one period: issues opened and closed in it, and open at its end."""
 
+    repository: str
     start: date
     category: str
     opened: int
+    closed: int
     open: int
-    confidence: float | None
 
 
 @dataclass(frozen=True, slots=True)
-class RepositoryCount:
-    """One category in one repository."""
+class PeriodConfidence:
+    """The average confidence of the answers with one category, for issues opened in one period."""
 
-    repository: str
+    start: date
     category: str
     issues: int
-    open: int
+    confidence: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +101,15 @@ class Run:
     error: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class DayCost:
+    """The runs that began on one UTC day, and their cost in US dollars."""
+
+    day: date
+    runs: int
+    cost_usd: float
+
+
 def select_totals(connection: Connection, repositories: Sequence[str] = ()) -> Totals:
     """What the store holds of `repositories` (all of them if empty)."""
     row = connection.execute(
@@ -122,26 +124,6 @@ def select_totals(connection: Connection, repositories: Sequence[str] = ()) -> T
     return Totals(**row._mapping)
 
 
-def select_category_counts(connection: Connection, task: str, repositories: Sequence[str] = ()) -> list[CategoryCount]:
-    """Every category of `task` that some issue has, 'abstained' and 'unclassified' among them, most issues first."""
-    rows = connection.execute(
-        text(f"""
-            WITH daily AS (
-                SELECT category, sum(opened)::int AS issues, (sum(opened) - sum(closed))::int AS open
-                FROM category_daily WHERE task = :task AND {_IN_SCOPE} GROUP BY category
-            ), confidences AS (
-                SELECT category, avg(confidence) AS confidence
-                FROM issue_categories WHERE task = :task AND {_IN_SCOPE} GROUP BY category
-            )
-            SELECT category, issues, open, confidence
-            FROM daily LEFT JOIN confidences USING (category)
-            ORDER BY issues DESC, category
-        """),
-        {"task": task, "repositories": list(repositories)},
-    )
-    return [CategoryCount(**row._mapping) for row in rows]
-
-
 def count_asked_issues(connection: Connection, task: str, repositories: Sequence[str] = ()) -> int:
     """How many issues have an answer to `task`, each counted once also where it has several categories."""
     statement = f"SELECT count(DISTINCT (repository, number)) FROM issue_categories WHERE task = :task AND {_IN_SCOPE}"
@@ -149,58 +131,44 @@ def count_asked_issues(connection: Connection, task: str, repositories: Sequence
     return int(connection.execute(text(statement), parameters).scalar_one())
 
 
-def select_first_day(connection: Connection, task: str, repositories: Sequence[str] = ()) -> date | None:
-    """The first UTC day that `category_daily` knows of `task`; None without issues."""
-    statement = f"SELECT min(day) FROM category_daily WHERE task = :task AND {_IN_SCOPE}"
-    found: date | None = connection.execute(
-        text(statement), {"task": task, "repositories": list(repositories)}
-    ).scalar_one()
-    return found
-
-
 def select_period_counts(
     connection: Connection, task: str, step: Step, repositories: Sequence[str] = ()
 ) -> list[PeriodCount]:
-    """Every category in every period, oldest first. A week begins on Monday; the last period goes up to today (UTC)."""
+    """Every category of every repository in every period, oldest first, 'abstained' and 'unclassified' among them.
+
+    A week begins on Monday; the last period goes up to today (UTC). The only reading of `category_daily` that a report
+    needs: it is the dearest of the views, the other figures are sums of this one.
+    """
     rows = connection.execute(
         text(f"""
             WITH days AS (
-                SELECT date_trunc(:step, day::timestamp)::date AS start, category, day, opened, open,
-                       max(day) OVER (PARTITION BY date_trunc(:step, day::timestamp)) AS last_day
+                SELECT repository, date_trunc(:step, day::timestamp)::date AS start, category, day, opened, closed, open
                 FROM category_daily WHERE task = :task AND {_IN_SCOPE}
-            ), counts AS (
-                SELECT start, category, sum(opened)::int AS opened,
-                       coalesce(sum(open) FILTER (WHERE day = last_day), 0)::int AS open
-                FROM days GROUP BY start, category
-            ), confidences AS (
-                SELECT date_trunc(:step, i.created_at AT TIME ZONE 'UTC')::date AS start, c.category,
-                       avg(c.confidence) AS confidence
-                FROM issue_categories c JOIN issues i USING (repository, number)
-                WHERE c.task = :task AND c.confidence IS NOT NULL AND {_IN_SCOPE}
-                GROUP BY 1, 2
             )
-            SELECT start, category, opened, open, confidence
-            FROM counts LEFT JOIN confidences USING (start, category)
-            ORDER BY start, category
+            SELECT repository, start, category, sum(opened)::int AS opened, sum(closed)::int AS closed,
+                   (array_agg(open ORDER BY day DESC))[1] AS open
+            FROM days GROUP BY repository, start, category ORDER BY start, repository, category
         """),
         {"task": task, "step": step, "repositories": list(repositories)},
     )
     return [PeriodCount(**row._mapping) for row in rows]
 
 
-def select_repository_counts(
-    connection: Connection, task: str, repositories: Sequence[str] = ()
-) -> list[RepositoryCount]:
-    """Every category in every repository."""
+def select_period_confidences(
+    connection: Connection, task: str, step: Step, repositories: Sequence[str] = ()
+) -> list[PeriodConfidence]:
+    """The average confidence of every category in every period (by when the issues were opened), oldest first."""
     rows = connection.execute(
         text(f"""
-            SELECT repository, category, sum(opened)::int AS issues, (sum(opened) - sum(closed))::int AS open
-            FROM category_daily WHERE task = :task AND {_IN_SCOPE}
-            GROUP BY repository, category ORDER BY repository, category
+            SELECT date_trunc(:step, i.created_at AT TIME ZONE 'UTC')::date AS start, c.category,
+                   count(*) AS issues, avg(c.confidence) AS confidence
+            FROM issue_categories c JOIN issues i USING (repository, number)
+            WHERE c.task = :task AND c.confidence IS NOT NULL AND {_IN_SCOPE}
+            GROUP BY 1, 2 ORDER BY 1, 2
         """),
-        {"task": task, "repositories": list(repositories)},
+        {"task": task, "step": step, "repositories": list(repositories)},
     )
-    return [RepositoryCount(**row._mapping) for row in rows]
+    return [PeriodConfidence(**row._mapping) for row in rows]
 
 
 def select_classifier_counts(
@@ -269,7 +237,8 @@ def _answered(
         {"task": task, "repositories": list(repositories), "limit": limit, **parameters},
     )
     return [
-        AnsweredIssue(**{**row._mapping, "labels": tuple(row.labels), "categories": tuple(row.categories)}) for row in rows
+        AnsweredIssue(**{**row._mapping, "labels": tuple(row.labels), "categories": tuple(row.categories)})
+        for row in rows
     ]
 
 
@@ -285,3 +254,19 @@ def select_runs(connection: Connection, limit: int = 20) -> list[Run]:
         {"limit": limit},
     )
     return [Run(**row._mapping) for row in rows]
+
+
+def select_day_costs(connection: Connection, days: int = 90) -> list[DayCost]:
+    """Every one of the last `days` UTC days, oldest first, also those without a run."""
+    rows = connection.execute(
+        text("""
+            SELECT d::date AS day, count(r.run_id)::int AS runs, coalesce(sum(r.cost_usd), 0)::float8 AS cost_usd
+            FROM (SELECT (now() AT TIME ZONE 'UTC')::date AS today) AS t
+            CROSS JOIN LATERAL generate_series(
+                (t.today - (:days - 1))::timestamp, t.today::timestamp, interval '1 day') AS d
+            LEFT JOIN run_summary r ON (r.started_at AT TIME ZONE 'UTC')::date = d::date
+            GROUP BY d ORDER BY d
+        """),
+        {"days": days},
+    )
+    return [DayCost(**row._mapping) for row in rows]

@@ -180,6 +180,9 @@ classifications = Table(
     CheckConstraint("outcome IN ('answered', 'abstained', 'refused', 'truncated', 'invalid')", name="outcome"),
     CheckConstraint("cardinality(categories) = cardinality(confidences)", name="confidences"),
     Index("ix_classifications_text_task", "text_id", "task"),
+    Index(
+        "ix_classifications_attempts", "task", "text_id", postgresql_where=text("outcome IN ('truncated', 'invalid')")
+    ),
     Index("ix_classifications_created_at", "created_at"),
     comment="the ledger: every answer ever received, only ever appended to",
 )

@@ -36,7 +36,8 @@ VIEWS = {
         SELECT DISTINCT ON (text_id, task) *
         FROM classifications
         WHERE purpose = 'live' AND outcome IN ('answered', 'abstained', 'refused')
-        ORDER BY text_id, task, array_position(ARRAY['claude', 'local', 'rules'], classifier), task_version DESC, id DESC
+        ORDER BY text_id, task, array_position(ARRAY['claude', 'local', 'rules'], classifier), task_version DESC,
+                 id DESC
     """,
     "current_overrides": """
         SELECT DISTINCT ON (item_id, task) *
@@ -109,13 +110,16 @@ VIEWS = {
             FROM spans s
             CROSS JOIN LATERAL generate_series(s.first_day::timestamp, (now() AT TIME ZONE 'UTC')::date::timestamp,
                                                interval '1 day') AS d
+        ), filled AS (
+            -- Not a join of grid and events: PostgreSQL plans that without the day, thirty times as slow.
+            SELECT repository_key, task, category, day, sum(opened)::int AS opened, sum(closed)::int AS closed
+            FROM (SELECT repository_key, task, category, day, opened, closed FROM events
+                  UNION ALL SELECT repository_key, task, category, day, 0, 0 FROM grid) AS f
+            GROUP BY repository_key, task, category, day
         )
-        SELECT g.repository_key, g.task, g.category, g.day,
-               coalesce(e.opened, 0) AS opened, coalesce(e.closed, 0) AS closed,
-               (sum(coalesce(e.opened, 0) - coalesce(e.closed, 0))
-                    OVER (PARTITION BY g.repository_key, g.task, g.category ORDER BY g.day))::int AS open
-        FROM grid g
-        LEFT JOIN events e USING (repository_key, task, category, day)
+        SELECT repository_key, task, category, day, opened, closed,
+               (sum(opened - closed) OVER (PARTITION BY repository_key, task, category ORDER BY day))::int AS open
+        FROM filled
     """,
     "category_daily": """
         SELECT r.full_name AS repository, t.task, t.category, t.day, t.opened, t.closed, t.open
@@ -127,6 +131,14 @@ VIEWS = {
                items_read, items_new, items_changed, texts_new, texts_asked, documents_written, dead_letters, api_calls,
                input_tokens, cache_write_tokens, cache_read_tokens, output_tokens, cost_usd, error
         FROM runs
+    """,
+    # What is exported in which version, without what it takes to render it: a quiet hour reads only this.
+    "document_versions": """
+        SELECT ti.item_id, ti.task, ti.applies, i.row_version,
+               i.repository_key || '-' || i.kind || '-' || i.external_id || '-' || ti.task AS document_id
+        FROM task_items ti
+        JOIN items i ON i.id = ti.item_id
+        JOIN item_texts it ON it.item_id = ti.item_id AND it.input = ti.input
     """,
     # One row per (item, task), `source` being the document as schemas/opensearch/classifications.json describes it.
     "classification_documents": """
@@ -234,7 +246,8 @@ def upgrade() -> None:
             comment="what was left behind, one line each",
         ),
         sa.CheckConstraint(
-            "status IN ('running', 'ok', 'partial', 'stopped_budget', 'stopped_rate_limit', 'failed', 'interrupted', 'locked')",
+            "status IN ('running', 'ok', 'partial', 'stopped_budget', 'stopped_rate_limit', 'failed', 'interrupted',"
+            " 'locked')",
             name=op.f("ck_runs_status"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_runs")),
@@ -331,6 +344,13 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["text_id"], ["texts.id"], name=op.f("fk_classifications_text_id_texts")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_classifications")),
         comment="the ledger: every answer ever received, only ever appended to",
+    )
+    op.create_index(
+        "ix_classifications_attempts",
+        "classifications",
+        ["task", "text_id"],
+        unique=False,
+        postgresql_where=sa.text("outcome IN ('truncated', 'invalid')"),
     )
     op.create_index("ix_classifications_created_at", "classifications", ["created_at"], unique=False)
     op.create_index("ix_classifications_text_task", "classifications", ["text_id", "task"], unique=False)
@@ -509,6 +529,11 @@ def downgrade() -> None:
     op.drop_table("cursors")
     op.drop_index("ix_classifications_text_task", table_name="classifications")
     op.drop_index("ix_classifications_created_at", table_name="classifications")
+    op.drop_index(
+        "ix_classifications_attempts",
+        table_name="classifications",
+        postgresql_where=sa.text("outcome IN ('truncated', 'invalid')"),
+    )
     op.drop_table("classifications")
     op.drop_table("claims")
     op.drop_index("ix_texts_family_hash", table_name="texts")

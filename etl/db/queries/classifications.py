@@ -29,9 +29,11 @@ _PENDING = """
           SELECT FROM classifications c
           WHERE c.text_id = it.text_id AND c.task = :task AND c.purpose = 'live' AND c.classifier = ANY (:accepted)
             AND c.outcome IN ('answered', 'abstained', 'refused'))
-      AND (SELECT count(*) FROM classifications c
-           WHERE c.text_id = it.text_id AND c.task = :task AND c.purpose = 'live' AND c.classifier = :classifier
-             AND c.outcome IN ('truncated', 'invalid')) < :most_attempts
+      AND it.text_id NOT IN (
+          SELECT c.text_id FROM classifications c
+          WHERE c.task = :task AND c.purpose = 'live' AND c.classifier = :classifier
+            AND c.outcome IN ('truncated', 'invalid')
+          GROUP BY c.text_id HAVING count(*) >= :most_attempts)
 """
 
 

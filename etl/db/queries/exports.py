@@ -1,5 +1,6 @@
 """Statements on exports: which documents a sink lacks, and what it is known to hold."""
 
+import re
 from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Connection, text
@@ -9,7 +10,7 @@ from etl.records import Document, PushResult
 
 _PENDING = {
     "classifications": """
-        FROM classification_documents d
+        FROM document_versions d
         LEFT JOIN exports e ON e.sink_id = :sink_id AND e.document_id = d.document_id
         LEFT JOIN dead_letters x ON x.sink_id = :sink_id AND x.document_id = d.document_id
         WHERE (d.applies OR e.document_id IS NOT NULL)
@@ -49,6 +50,19 @@ def resolve_sink(connection: Connection, identity: str) -> int:
     )
 
 
+def select_newest_sinks(connection: Connection, prefix: str) -> dict[str, int]:
+    """By index name ('classifications', 'daily', 'runs'): the sink that was last met under this index prefix."""
+    rows = connection.execute(
+        text("""
+            SELECT DISTINCT ON (index) index, id
+            FROM (SELECT id, substring(identity FROM :pattern) AS index FROM sinks) AS s
+            WHERE index IS NOT NULL ORDER BY index, id DESC
+        """),
+        {"pattern": f"/{re.escape(prefix)}-(classifications|daily|runs)-v[0-9]+/"},
+    )
+    return {found[0]: found[1] for found in rows}
+
+
 def count_pending_documents(connection: Connection, index: str, sink_id: int | None) -> int:
     """How many documents of `index` the sink lacks; with no sink at all, every document there is."""
     return int(
@@ -61,8 +75,12 @@ def count_pending_documents(connection: Connection, index: str, sink_id: int | N
 
 def stream_pending_documents(connection: Connection, index: str, sink_id: int) -> Iterator[Document]:
     """The documents of `index` that the sink lacks, read in portions so that memory stays flat."""
+    pending = _PENDING[index]
+    if index == "classifications":
+        pending = f"JOIN (SELECT d.item_id, d.task {pending}) AS p ON p.item_id = d.item_id AND p.task = d.task"
+        pending = f"FROM classification_documents d {pending}"
     result = connection.execution_options(yield_per=2000).execute(
-        text(f"SELECT d.document_id, d.row_version, CAST(d.source AS text) {_PENDING[index]}"),
+        text(f"SELECT d.document_id, d.row_version, CAST(d.source AS text) {pending}"),
         {"sink_id": sink_id},
     )
     for portion in result.partitions():
@@ -126,19 +144,11 @@ def select_dead_letters(connection: Connection, limit: int) -> list[tuple[str, s
     return [(row.document_id, row.reason) for row in rows]
 
 
-def daily_counts_due(connection: Connection, sink_id: int) -> bool:
-    """Whether `daily_counts` may differ from the truth: a document is pending, or a UTC day has begun since.
-
-    The counts are brought up to date before the documents are sent. A run that is killed between the two leaves the
-    documents pending, and so the next one looks again.
-    """
+def day_has_begun(connection: Connection) -> bool:
+    """Whether a UTC day has begun since `daily_counts` was computed; also true where it never was."""
     return bool(
         connection.execute(
-            text(f"""
-                SELECT coalesce((SELECT max(day) FROM daily_counts) < (now() AT TIME ZONE 'UTC')::date, true)
-                       OR EXISTS (SELECT 1 {_PENDING["classifications"]})
-            """),  # noqa: S608  (a constant)
-            {"sink_id": sink_id},
+            text("SELECT coalesce((SELECT max(day) FROM daily_counts) < (now() AT TIME ZONE 'UTC')::date, true)")
         ).scalar_one()
     )
 

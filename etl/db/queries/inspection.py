@@ -120,5 +120,10 @@ def select_unanswered(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
+def select_tracked_tasks(connection: Connection) -> list[str]:
+    """The names of the tasks that were asked of some repository."""
+    return list(connection.execute(text("SELECT DISTINCT task FROM tracked_tasks ORDER BY task")).scalars())
+
+
 def _rows(connection: Connection, statement: str, **parameters: object) -> list[dict[str, Any]]:
     return [dict(row) for row in connection.execute(text(statement), parameters).mappings()]
