@@ -1,0 +1,246 @@
+"""Every panel of the shipped dashboard, told as a search, asked of a real OpenSearch that holds realistic documents."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+import requests
+
+from etl.dashboards.saved_objects import SavedObject, read_saved_objects, search_source, with_prefix
+from etl.dashboards.search import panel_body, query_clause, saved_search_body
+from etl.resources import resource_folder
+
+NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
+CATEGORIES = ("bug", "feature", "question", "abstained", "unclassified")
+REPOSITORIES = ("acme/engine", "acme/site", "acme/tools")
+
+
+def classifications() -> Iterator[dict[str, Any]]:
+    """300 issues over 500 days, asked two tasks; every 17th vanished, every 11th set by a person."""
+    for number in range(1, 301):
+        created = NOW - timedelta(days=number * 5 / 3)
+        closed = created + timedelta(hours=7 * (number % 90)) if number % 3 else None
+        for task in ("issue_kind", "user_error"):
+            category = CATEGORIES[number % 5]
+            answered = category not in {"abstained", "unclassified"}
+            document = {
+                "repository_id": number % 3,
+                "repository": REPOSITORIES[number % 3],
+                "kind": "issue",
+                "number": number,
+                "title": f"Build {number} fails",
+                "url": f"https://github.com/acme/engine/issues/{number}",
+                "state": "closed" if closed else "open",
+                "created_at": created.isoformat(),
+                "task": task,
+                "task_version": 1,
+                "answer": "answered" if answered else category,
+                "categories": [category] if answered else [],
+                "primary_category": category,
+                "rationale": "Because of the words.",
+                "classifier": "claude",
+                "overridden": number % 11 == 0,
+                "vanished": number % 17 == 0,
+                "row_version": number,
+            }
+            if answered:
+                document["confidence"] = round(0.3 + (number % 7) / 10, 2)
+            if closed:
+                document["hours_to_close"] = 7.0 * (number % 90)
+            yield document
+
+
+def daily() -> Iterator[dict[str, Any]]:
+    """Fourteen days of two repositories; on day n, 10 + n bugs are open in one and 5 in the other."""
+    for repository, first in (("acme/engine", 10), ("acme/site", 5)):
+        for n in range(14):
+            yield {
+                "repository_id": first,
+                "repository": repository,
+                "task": "issue_kind",
+                "category": "bug",
+                "day": (date(2026, 6, 15) + timedelta(days=n)).isoformat(),
+                "opened": 1,
+                "closed": 0,
+                "open": first + (n if first == 10 else 0),
+                "row_version": 1,
+            }
+
+
+def runs() -> Iterator[dict[str, Any]]:
+    for number in range(1, 40):
+        started = NOW - timedelta(hours=9 * number)
+        yield {
+            "run_id": number,
+            "command": "run",
+            "repositories": list(REPOSITORIES[: 1 + number % 3]),
+            "tasks": ["issue_kind"],
+            "classifier": "claude",
+            "model": "claude-haiku-5-5",
+            "started_at": started.isoformat(),
+            "ended_at": (started + timedelta(minutes=2)).isoformat(),
+            "status": "partial" if number % 9 == 0 else "ok",
+            "items_new": number,
+            "items_changed": 2,
+            "texts_asked": number,
+            "documents_written": number,
+            "cost_usd": 0.25,
+            "row_version": number,
+        }
+
+
+@pytest.fixture(scope="module")
+def objects() -> list[SavedObject]:
+    return with_prefix(read_saved_objects(resource_folder("dashboards")), f"t{uuid.uuid4().hex[:10]}")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param("opensearch_url", marks=pytest.mark.opensearch, id="3.x"),
+        pytest.param("opensearch2_url", marks=pytest.mark.opensearch2, id="2.19"),
+    ],
+)
+def server(request: pytest.FixtureRequest, objects: list[SavedObject]) -> Iterator[str]:
+    """The address of a server of each major, with the three indices behind their aliases."""
+    opensearch_url = request.getfixturevalue(request.param)
+    made = []
+    prefix = objects[0]["id"].partition("-")[0]
+    for name, documents in (("classifications", classifications()), ("daily", daily()), ("runs", runs())):
+        index = f"{prefix}-{name}-v1"
+        schema = json.loads((resource_folder("schemas") / "opensearch" / f"{name}.json").read_bytes())
+        body = {**schema, "aliases": {f"{prefix}-{name}": {}}}
+        requests.put(f"{opensearch_url}/{index}", json=body, timeout=60).raise_for_status()
+        made.append(index)
+        lines = "".join('{"index":{}}\n' + json.dumps(document) + "\n" for document in documents)
+        answer = requests.post(
+            f"{opensearch_url}/{index}/_bulk?refresh=true",
+            data=lines.encode(),
+            headers={"Content-Type": "application/x-ndjson"},
+            timeout=60,
+        )
+        assert answer.json()["errors"] is False, answer.text[:500]
+    yield opensearch_url
+    for index in made:
+        requests.delete(f"{opensearch_url}/{index}", timeout=60).raise_for_status()
+
+
+def ask(server: str, item: SavedObject, body: dict[str, Any]) -> dict[str, Any]:
+    index = next(reference["id"] for reference in item["references"] if reference["type"] == "index-pattern")
+    answer = requests.post(f"{server}/{index}/_search", json=body, timeout=60)
+    assert answer.status_code == 200, f"{item['id']}: {answer.text[:600]}"
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def dashboard_filters(objects: list[SavedObject]) -> list[dict[str, Any]]:
+    return list(search_source(objects[-1])["filter"])
+
+
+def panel(objects: list[SavedObject], name: str) -> SavedObject:
+    return next(item for item in objects if item["id"].endswith(f"-{name}"))
+
+
+def pill(field: str, value: str) -> dict[str, Any]:
+    return {"meta": {"negate": False}, "query": {"match_phrase": {field: value}}}
+
+
+def is_filled(aggregation: dict[str, Any]) -> bool:
+    """Whether an aggregation's answer holds a bucket, or a value."""
+    buckets = aggregation.get("buckets")
+    if isinstance(buckets, dict):
+        return all(bucket["doc_count"] > 0 for bucket in buckets.values())
+    if buckets is not None:
+        inner = [value for bucket in buckets for value in bucket.values() if isinstance(value, dict)]
+        return bool(buckets) and (not inner or any(is_filled(value) for value in inner))
+    if "values" in aggregation:
+        return all(value is not None for value in aggregation["values"].values())
+    return aggregation.get("value") is not None
+
+
+def test_every_panel_shows_something_with_the_filters_of_the_dashboard(server: str, objects: list[SavedObject]) -> None:
+    asked = 0
+    for item in objects:
+        if item["type"] != "visualization" or not json.loads(item["attributes"]["visState"])["aggs"]:
+            continue
+        found = ask(server, item, panel_body(item, dashboard_filters(objects)))
+        assert found["hits"]["total"]["value"] > 0, item["id"]
+        assert found["aggregations"], item["id"]
+        for aggregation in found["aggregations"].values():
+            assert is_filled(aggregation), f"{item['id']}: {json.dumps(aggregation)[:500]}"
+        asked += 1
+    assert asked == 11
+
+
+def test_panels_on_issues_count_one_task_without_vanished_issues(server: str, objects: list[SavedObject]) -> None:
+    item = panel(objects, "share")
+    found = ask(server, item, panel_body(item, dashboard_filters(objects)))
+    expected = [d for d in classifications() if d["task"] == "issue_kind" and not d["vanished"]]
+    counts = {bucket["key"]: bucket["doc_count"] for bucket in found["aggregations"]["3"]["buckets"]}
+    assert counts == {name: sum(d["primary_category"] == name for d in expected) for name in CATEGORIES}
+
+
+def test_open_issues_are_the_mean_of_daily_sums_over_repositories_in_bars_of_a_week(
+    server: str, objects: list[SavedObject]
+) -> None:
+    item = panel(objects, "open")
+    found = ask(server, item, panel_body(item, dashboard_filters(objects), span=timedelta(days=365)))
+    weeks = [week["3"]["buckets"][0]["1"]["value"] for week in found["aggregations"]["2"]["buckets"]]
+    assert weeks == [10 + 3 + 5, 10 + 10 + 5]
+
+
+def test_a_pill_on_a_repository_leaves_every_panel_something_to_show(server: str, objects: list[SavedObject]) -> None:
+    filters = [*dashboard_filters(objects), pill("repository", "acme/site")]
+    for name in ("opened", "open", "cost", "run-status", "repositories"):
+        item = panel(objects, name)
+        assert ask(server, item, panel_body(item, filters))["hits"]["total"]["value"] > 0, name
+
+
+def test_a_pill_on_a_category_works_on_issues_and_on_daily_counts(server: str, objects: list[SavedObject]) -> None:
+    filters = [*dashboard_filters(objects), pill("primary_category", "bug")]
+    for name in ("opened", "open"):
+        item = panel(objects, name)
+        (split,) = {
+            bucket["key"]
+            for step in ask(server, item, panel_body(item, filters))["aggregations"]["2"]["buckets"]
+            for bucket in step["3"]["buckets"]
+        }
+        assert split == "bug"
+
+
+def test_the_table_of_issues_that_need_a_look_is_newest_first_and_each_has_a_link(
+    server: str, objects: list[SavedObject]
+) -> None:
+    item = panel(objects, "low-confidence")
+    body = saved_search_body(item, dashboard_filters(objects))
+    hits = ask(server, item, {**body, "_source": True})["hits"]["hits"]
+    assert len(hits) == 50
+    rows = [hit["_source"] for hit in hits]
+    assert [row["created_at"] for row in rows] == sorted((row["created_at"] for row in rows), reverse=True)
+    assert {row["task"] for row in rows} == {"issue_kind"}
+    for row in rows:
+        assert row["answer"] == "abstained" or row["confidence"] < 0.5
+        assert row["url"].startswith("https://")
+        assert not row["vanished"]
+
+
+def test_freshness_is_the_end_of_the_newest_run_that_was_complete(server: str, objects: list[SavedObject]) -> None:
+    item = panel(objects, "freshness")
+    found = ask(server, item, panel_body(item))
+    newest = max(datetime.fromisoformat(run["ended_at"]) for run in runs() if run["status"] == "ok")
+    assert found["aggregations"]["1"]["value"] == newest.timestamp() * 1000
+
+
+def test_what_fills_the_controls_is_there(server: str, objects: list[SavedObject]) -> None:
+    item = panel(objects, "controls")
+    for control in json.loads(item["attributes"]["visState"])["params"]["controls"]:
+        field = control["fieldName"]
+        body = {
+            "size": 0,
+            "query": query_clause(None, []),
+            "aggs": {"values": {"terms": {"field": field, "size": 100}}},
+        }
+        assert len(ask(server, item, body)["aggregations"]["values"]["buckets"]) >= 2, field
