@@ -1,0 +1,16 @@
+"""The bundled sample: issues written for trying Issuetide, so that the first run needs no token and no network.
+
+`sample.jsonl` holds objects as GitHub's REST API lists them, one a line, oldest change first, each with the
+`repository` (id and full_name) it belongs to: issues and pull requests of three invented repositories from May 2025 to
+November 2026, and comments (told by their `issue_url`). Among them is what a pipeline meets in the wild: texts posted
+again with other numbers, an issue as an older and a newer edit, disabled tests, null and empty bodies, authors who are
+gone, and hostile texts (markup, orders to a classifier, NUL bytes, lone surrogates, bidi controls, 60,000 characters).
+Every text was written for this file; the secrets in it are the vendors' documented examples or plainly fake.
+"""
+
+from pathlib import Path
+
+
+def sample_path() -> Path:
+    """Where the sample is in this installation; reads nothing."""
+    return Path(__file__).with_name("sample.jsonl")
