@@ -1,0 +1,49 @@
+"""The tree of commands."""
+
+from typing import Annotated
+
+import typer
+
+from etl.cli import inspection_commands, pipeline_commands, server_commands
+
+app = typer.Typer(
+    name="issuetide",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="GitHub issues into PostgreSQL, classified once per distinct text, exported to OpenSearch for trends.\n\n"
+    "Settings come from the environment (GITHUB_TOKEN, ANTHROPIC_API_KEY, DATABASE_URL, OPENSEARCH_URL), `.env` or"
+    " `issuetide.toml`; `issuetide doctor` checks them all.",
+)
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.", is_eager=True)] = False,
+) -> None:
+    """GitHub issues into PostgreSQL, classified once per distinct text, exported to OpenSearch for trends.
+
+    Settings come from the environment (GITHUB_TOKEN, ANTHROPIC_API_KEY, DATABASE_URL, OPENSEARCH_URL), .env or
+    issuetide.toml; `issuetide doctor` checks them all. Without any, `issuetide demo` shows everything on a sample.
+    """
+    if version:
+        from importlib.metadata import version as installed_version
+
+        typer.echo(f"issuetide {installed_version('issuetide')}")
+        raise typer.Exit
+
+
+app.command("run")(pipeline_commands.run_command)
+app.command("fetch")(pipeline_commands.fetch_command)
+app.command("classify")(pipeline_commands.classify_command)
+app.command("export")(pipeline_commands.export_command)
+app.command("demo")(pipeline_commands.demo_command)
+app.command("status")(inspection_commands.status_command)
+app.command("doctor")(inspection_commands.doctor_command)
+app.command("explain")(inspection_commands.explain_command)
+app.command("report")(inspection_commands.report_command)
+app.add_typer(inspection_commands.tasks_app, name="tasks")
+app.add_typer(inspection_commands.dashboards_app, name="dashboards")
+app.add_typer(server_commands.database_app, name="db")
+app.add_typer(server_commands.servers_app, name="servers")
