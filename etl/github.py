@@ -28,6 +28,7 @@ API_VERSION = "2022-11-28"
 product does not read (`assignee`, `merge_commit_sha`, `rate`)."""
 
 _REDIRECTS = frozenset({301, 302, 307, 308})
+_READ_BYTES = 1 << 20
 _MAX_REDIRECTS = 5
 _CONNECT_SECONDS = 10.0
 _FIRST_BACKOFF_SECONDS = 1.0
@@ -237,6 +238,8 @@ class GitHubClient:
         """One request: the response of a 200 or 304, the address of a redirect, or why it was neither."""
         try:
             reply = self._send(url, what, etag)
+            # requests' own `content` reads 10 KiB at a time, a third of the CPU that a page costs.
+            content = b"".join(reply.iter_content(_READ_BYTES)) if reply.status_code == 200 else reply.content
         except requests.RequestException as error:
             return _Failure(_connection_reason(error, self.api_url), None)
         status = reply.status_code
@@ -247,7 +250,7 @@ class GitHubClient:
         if status not in {200, 304}:
             return _Failure(f"status {status}", reply)
         try:
-            body = decode(reply.content) if status == 200 else None
+            body = decode(content) if status == 200 else None
         except ValueError:
             kind = reply.headers.get("Content-Type", "no Content-Type")[:60]
             return _Failure(f"an answer that is not complete JSON ({kind})", reply)
@@ -273,6 +276,7 @@ class GitHubClient:
             headers={"If-None-Match": etag} if etag else None,
             timeout=(min(_CONNECT_SECONDS, left), min(self._read_seconds, left)),
             allow_redirects=False,
+            stream=True,
         )
         remaining = reply.headers.get("X-RateLimit-Remaining", "")
         if remaining.isdecimal():

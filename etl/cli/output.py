@@ -126,12 +126,16 @@ def print_chart(store: Store, plan: Plan) -> None:
     print_report(data, Console(), lists=False)
 
 
-def print_demo_end(settings: Settings) -> None:
-    """Where the demo's data is, and the next three commands to try."""
+def print_demo_end(settings: Settings, issue: str) -> None:
+    """Where the demo's data is, and the next three commands to try; `issue` is one worth explaining."""
     me = shlex.quote(sys.argv[0])
     typer.echo(f"""
-The data is in {settings.issuetide_data_dir}: an embedded PostgreSQL and a local OpenSearch, which go on running.
+The data is in {settings.issuetide_data_dir}: a PostgreSQL and an OpenSearch, which go on running.
 Next, try:
-  {me} report --html report.html        the trends as one page for your browser
-  {me} explain tensorloom/tensorloom#1  everything known of one issue
-  {me} servers stop                     end the local servers; the data stays""")
+  {me} report --html report.html
+      the trends as one page for your browser
+  {me} explain {shlex.quote(issue)}
+      everything known of one issue: text, ids, answers, documents
+  {me} db shell
+      ask in SQL, for example: SELECT * FROM issue_categories LIMIT 5;
+And when you are done: {me} servers stop""")

@@ -10,7 +10,7 @@ import typer
 
 from etl import errors
 from etl.cli import wiring
-from etl.cli.output import print_outcome, stop
+from etl.cli.output import print_demo_end, print_outcome, stop
 from etl.cli.progress import make_progress, set_up_logging
 from etl.db.store import Store
 from etl.pipeline import Fetch, Outcome, Plan, run
@@ -283,7 +283,17 @@ def demo_command(as_json: Json = False, log_format: LogFormat = "text", verbose:
     )
     outcome = _finish(store, plan, output, chart=True)
     if not as_json:
-        from etl.cli.output import print_demo_end
-
-        print_demo_end(settings)
+        print_demo_end(settings, _issue_to_explain(settings))
     return outcome.exit_code
+
+
+def _issue_to_explain(settings: Settings) -> str:
+    """An issue of the sample that much is known of: the one with the most comments."""
+    from etl.db.queries.inspection import select_most_discussed_issue
+
+    store = wiring.open_store(settings)
+    try:
+        with store.transaction() as connection:
+            return select_most_discussed_issue(connection)
+    finally:
+        store.close()

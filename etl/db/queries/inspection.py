@@ -120,6 +120,14 @@ def select_unanswered(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
+def select_most_discussed_issue(connection: Connection) -> str:
+    """'owner/name#number' of the issue with the most comments; '' where there is none."""
+    found = connection.execute(
+        text("SELECT repository || '#' || number FROM issues ORDER BY comments DESC NULLS LAST, number DESC LIMIT 1")
+    )
+    return str(found.scalar_one_or_none() or "")
+
+
 def select_tracked_tasks(connection: Connection) -> list[str]:
     """The names of the tasks that were asked of some repository."""
     return list(connection.execute(text("SELECT DISTINCT task FROM tracked_tasks ORDER BY task")).scalars())
