@@ -40,9 +40,11 @@ FILL = """
     INSERT INTO tracked_tasks (repository_key, task) VALUES (1, 'kind');
     INSERT INTO items (repository_key, kind, external_id, title, body, state, author, author_type, author_association,
                        labels, comments, created_at, updated_at, url, payload, content_hash, row_version)
-    SELECT 1, 'issue', n, 'torch.compile: graph break in module ' || n || ' when the batch size changes', repeat('body ', 80),
+    SELECT 1, 'issue', n, 'torch.compile: graph break in module ' || n || ' when the batch size changes',
+           repeat('body ', 80),
            CASE WHEN n % 3 = 0 THEN 'closed' ELSE 'open' END, 'user' || n % 997, 'User', 'NONE',
-           ARRAY['module: ' || n % 50, 'oncall: pt2', 'triaged'], n % 20, now() - interval '30 days' + n * interval '20 s',
+           ARRAY['module: ' || n % 50, 'oncall: pt2', 'triaged'], n % 20,
+           now() - interval '30 days' + n * interval '20 s',
            now(), 'https://github.com/octo/bench/issues/' || n, '{}', 'h' || n, n
     FROM generate_series(1, :count) AS n;
     INSERT INTO texts (input, text_hash, family_hash, body, rules_version)
@@ -51,7 +53,8 @@ FILL = """
     SELECT i.id, 'issue', t.id FROM items i JOIN texts t ON t.text_hash = '1:' || md5(i.external_id::text);
     INSERT INTO classifications (text_id, task, task_version, task_sha256, prompt_version, classifier, model, outcome,
                                  categories, confidences, rationale, run_id)
-    SELECT id, 'kind', 1, 'x', 'p1', 'claude', 'claude-haiku-5-5', 'answered', ARRAY['bug'], ARRAY[0.5 + id % 50 / 100.0],
+    SELECT id, 'kind', 1, 'x', 'p1', 'claude', 'claude-haiku-5-5', 'answered', ARRAY['bug'],
+           ARRAY[0.5 + id % 50 / 100.0],
            'The report shows a wrong result of the compiled module; the eager one is right.', 1 FROM texts;
 """
 

@@ -137,5 +137,5 @@ Next, try:
   {me} explain {shlex.quote(issue)}
       everything known of one issue: text, ids, answers, documents
   {me} db shell
-      ask in SQL, for example: SELECT * FROM issue_categories LIMIT 5;
+      a SQL prompt; docs/sql.md has the views and examples
 And when you are done: {me} servers stop""")

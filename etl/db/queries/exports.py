@@ -75,10 +75,7 @@ def count_pending_documents(connection: Connection, index: str, sink_id: int | N
 
 def stream_pending_documents(connection: Connection, index: str, sink_id: int) -> Iterator[Document]:
     """The documents of `index` that the sink lacks, read in portions so that memory stays flat."""
-    pending = _PENDING[index]
-    if index == "classifications":
-        pending = f"JOIN (SELECT d.item_id, d.task {pending}) AS p ON p.item_id = d.item_id AND p.task = d.task"
-        pending = f"FROM classification_documents d {pending}"
+    pending = _PENDING[index].replace("document_versions", "classification_documents")
     result = connection.execution_options(yield_per=2000).execute(
         text(f"SELECT d.document_id, d.row_version, CAST(d.source AS text) {pending}"),
         {"sink_id": sink_id},

@@ -51,7 +51,7 @@ def select_explanation(connection: Connection, repository: str, number: int) -> 
             SELECT c.task, c.task_version, c.prompt_version, c.classifier, c.model, c.outcome, c.categories,
                    c.confidences, c.rationale, c.redactions, c.truncated_chars, c.input_tokens, c.cache_write_tokens,
                    c.cache_read_tokens, c.output_tokens, c.cost_usd, c.request_id, c.created_at,
-                   c.id IN (SELECT id FROM current_answers) AS current
+                   c.id IN (SELECT a.id FROM current_answers a WHERE a.text_id = c.text_id) AS current
             FROM item_texts it JOIN classifications c ON c.text_id = it.text_id
             WHERE it.item_id = :item_id ORDER BY c.task, c.id DESC
             """,
@@ -113,7 +113,10 @@ def select_unanswered(connection: Connection) -> dict[str, int]:
             JOIN item_texts it ON it.item_id = ti.item_id AND it.input = ti.input
             JOIN texts x ON x.id = it.text_id AND x.body <> ''
             WHERE ti.applies
-              AND NOT EXISTS (SELECT FROM current_answers c WHERE c.text_id = it.text_id AND c.task = ti.task)
+              AND NOT EXISTS (
+                  SELECT FROM classifications c
+                  WHERE c.text_id = it.text_id AND c.task = ti.task AND c.purpose = 'live'
+                    AND c.outcome IN ('answered', 'abstained', 'refused'))
             GROUP BY ti.task ORDER BY ti.task
         """)
     )
