@@ -164,9 +164,9 @@ def _do_stages(store: Store, plan: Plan, outcome: Outcome, stops: list[errors.St
                 tally.waiting_texts.update(count_waiting_texts(store, plan.tasks, plan.classifier.name, chosen))
             statistics_stage(store, tally)
         if plan.sink is None or store.dry_run:
-            tally.waiting_documents = count_waiting_documents(
-                store, plan.sink.prefix if plan.sink is not None else None
-            )
+            changed = any(tally.counts[name] for name in ("items_new", "items_changed", "texts_new", "texts_asked"))
+            prefix = plan.sink.prefix if plan.sink is not None else None
+            tally.waiting_documents = count_waiting_documents(store, prefix, refresh=changed)
         else:
             export_stage(store, plan.sink, outcome.run_id, tally, progress)
             statistics_stage(store, tally)

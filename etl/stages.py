@@ -175,6 +175,8 @@ def classify_stage(
             with store.transaction() as connection:
                 total = classifications.count_pending(connection, task, scope)
             with progress.stage(f"classify {task.name}", total) as advance:
+                if not total:
+                    continue
                 _classify_task(store, task, scope, asking, _Ledger(store, task, run_id, tally, advance))
     finally:
         with store.transaction() as connection:
@@ -288,7 +290,7 @@ def export_stage(store: Store, sink: Sink, run_id: int, tally: Tally, progress: 
     _wait_for_export_lock(store, identities["classifications"])
     with store.transaction() as connection:
         sink_ids = {index: exports.resolve_sink(connection, identity) for index, identity in identities.items()}
-    totals = _count_pending(store, {str(index): sink_id for index, sink_id in sink_ids.items()})
+    totals = _count_pending(store, {str(index): sink_id for index, sink_id in sink_ids.items()}, refresh=True)
     written = 0
     for index, total in totals.items():
         if total:
@@ -298,15 +300,15 @@ def export_stage(store: Store, sink: Sink, run_id: int, tally: Tally, progress: 
                     advance(len(results), written=written, dead_letters=tally.counts["dead_letters"])
 
 
-def _count_pending(store: Store, sink_ids: Mapping[str, int]) -> dict[IndexName, int]:
-    """How many documents of each trend index the sink lacks, the daily counts brought up to date first.
+def _count_pending(store: Store, sink_ids: Mapping[str, int], *, refresh: bool) -> dict[IndexName, int]:
+    """How many documents of each trend index the sink lacks, with `refresh` the daily counts brought up to date first.
 
     They can only differ from the truth where a document is pending or a UTC day has begun. The daily documents are
     sent before the others: a run that is killed in between leaves those pending, and so the next one looks again.
     """
     with store.transaction() as connection:
         items_pending = exports.count_pending_documents(connection, "classifications", sink_ids.get("classifications"))
-        if items_pending or exports.day_has_begun(connection):
+        if refresh and (items_pending or exports.day_has_begun(connection)):
             exports.refresh_daily_counts(connection)
         days_pending = exports.count_pending_documents(connection, "daily", sink_ids.get("daily"))
     return {"daily": days_pending, "classifications": items_pending}
@@ -355,14 +357,15 @@ def export_runs(store: Store, sink: Sink, run_id: int) -> None:
         _log.warning("the runs' records wait for the next export reason=%s", stop)
 
 
-def count_waiting_documents(store: Store, prefix: str | None) -> int:
+def count_waiting_documents(store: Store, prefix: str | None, *, refresh: bool) -> int:
     """How many documents the sink with this index prefix lacks, by what is known of it; nobody is asked.
 
-    prefix: None where there is no sink: then every document waits.
+    prefix: None where there is no sink: then every document waits. refresh: whether something changed since this was
+    last asked, so that the daily counts must be computed again.
     """
     with store.transaction() as connection:
         sink_ids = exports.select_newest_sinks(connection, prefix) if prefix is not None else {}
-    return sum(_count_pending(store, sink_ids).values())
+    return sum(_count_pending(store, sink_ids, refresh=refresh).values())
 
 
 def statistics_stage(store: Store, tally: Tally) -> None:

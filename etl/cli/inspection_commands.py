@@ -56,7 +56,7 @@ def _sink_standing(settings: Settings, store: Store) -> dict[str, Any]:
     from etl.stages import count_waiting_documents
 
     set_up = settings.opensearch_url is not None
-    waiting = count_waiting_documents(store, settings.issuetide_index_prefix if set_up else None)
+    waiting = count_waiting_documents(store, settings.issuetide_index_prefix if set_up else None, refresh=False)
     return {"name": "opensearch" if set_up else None, "waiting_documents": waiting}
 
 
