@@ -150,7 +150,7 @@ def _do_stages(store: Store, plan: Plan, outcome: Outcome, stops: list[errors.St
         with _collected(stops):
             fetch_stage(store, fetch.source, fetch.scope, tally, progress, keys)
     with _collected(stops):
-        chosen = _track(store, plan, keys)
+        chosen = _track(store, plan, outcome.run_id, keys)
         fingerprint_stage(store, tally, progress)
         statistics_stage(store, tally)
         if plan.classifier is not None:
@@ -182,7 +182,7 @@ def _collected(stops: list[errors.StopError]) -> Iterator[None]:
         stops.append(stop)
 
 
-def _track(store: Store, plan: Plan, fetched: set[int]) -> list[int] | None:
+def _track(store: Store, plan: Plan, run_id: int, fetched: set[int]) -> list[int] | None:
     """Enters which tasks are asked of which repositories; gives the keys the run is limited to (None: no limit).
 
     Raises:
@@ -196,6 +196,7 @@ def _track(store: Store, plan: Plan, fetched: set[int]) -> list[int] | None:
             raise errors.ConfigurationError(
                 f"nothing is stored of {', '.join(missing)}; run without --skip-fetch first"
             )
+        run_queries.update_run_repositories(connection, run_id, keys)
         if keys and plan.tasks:
             class_queries.track_tasks(connection, keys, plan.tasks)
     return keys if plan.repositories or plan.fetches else None

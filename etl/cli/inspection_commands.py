@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from sqlalchemy import Connection
@@ -16,6 +16,9 @@ from etl.db.store import Store
 from etl.errors import ConfigurationError, IssuetideError
 from etl.settings import Settings, read_settings
 from etl.tasks import Task, load_tasks, select_tasks
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 tasks_app = typer.Typer(no_args_is_help=True, help="The questions that can be asked (task files).")
 dashboards_app = typer.Typer(no_args_is_help=True, help="The dashboards for OpenSearch Dashboards.")
@@ -61,24 +64,24 @@ def _sink_standing(settings: Settings, store: Store) -> dict[str, Any]:
 
 
 def _print_status(standing: dict[str, Any]) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
-    table = Table(title=f"Repositories ({standing['database']})", title_justify="left")
-    for heading in ("repository", "issues", "open", "comments", "newest change", "last good run", "tasks"):
-        table.add_column(heading, justify="right" if heading in {"issues", "open", "comments"} else "left")
+    table = Table(title=f"Repositories ({standing['database']})", title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("repository", overflow="fold")
+    for heading in ("issues", "open", "comments"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("newest change", "last good run"):
+        table.add_column(heading, no_wrap=True)
     for row in standing["repositories"]:
-        table.add_row(
-            row["repository"],
-            f"{row['issues']:,}",
-            f"{row['open']:,}",
-            f"{row['comments']:,}",
-            _ago(row["newest_change"]),
-            _ago(row["last_good_run"]),
-            ", ".join(row["tasks"]),
-        )
+        counts = (f"{row[name]:,}" for name in ("issues", "open", "comments"))
+        table.add_row(escape(row["repository"]), *counts, _ago(row["newest_change"]), _ago(row["last_good_run"]))
     console.print(table)
+    for task, names in _repositories_by_task(standing["repositories"]).items():
+        console.print(f"task {task} is asked of {names}", markup=False, highlight=False)
     totals, sink = standing["totals"], standing["sink"]
     console.print(
         f"{totals['texts']:,} distinct texts, {totals['answers']:,} answers in the ledger,"
@@ -92,33 +95,36 @@ def _print_status(standing: dict[str, Any]) -> None:
         console.print(f"sink {sink['name']}: {sink['waiting_documents']:,} documents wait")
     for letter in standing["dead_letters"]:
         console.print(f"dead letter {letter['document']}: {letter['reason']}", markup=False)
-    table = Table(title="Last runs", title_justify="left")
-    for heading in (
-        "run",
-        "started (UTC)",
-        "status",
-        "read",
-        "new",
-        "changed",
-        "asked",
-        "documents",
-        "dollars",
-        "error",
-    ):
-        table.add_column(heading)
-    for run in standing["runs"]:
-        table.add_row(
-            str(run["run_id"]),
-            run["started_at"].astimezone(UTC).strftime("%Y-%m-%d %H:%M"),
-            run["status"],
-            *(
-                f"{run[name]:,}"
-                for name in ("items_read", "items_new", "items_changed", "texts_asked", "documents_written")
-            ),
-            f"{float(run['cost_usd']):.4f}",
-            (run["error"] or "")[:60],
-        )
+    _print_runs(console, standing["runs"])
+
+
+def _print_runs(console: "Console", last_runs: Sequence[dict[str, Any]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(title="Last runs", title_justify="left", box=SIMPLE_HEAD)
+    for heading in ("run", "started (UTC)", "status", "read", "new", "changed", "asked", "documents", "dollars"):
+        table.add_column(heading, no_wrap=True, justify="left" if heading in {"started (UTC)", "status"} else "right")
+    numbers = ("items_read", "items_new", "items_changed", "texts_asked", "documents_written")
+    for run in last_runs:
+        started = run["started_at"].astimezone(UTC).strftime("%m-%d %H:%M")
+        counts = (f"{run[name]:,}" for name in numbers)
+        table.add_row(str(run["run_id"]), started, run["status"], *counts, f"{float(run['cost_usd']):.2f}")
     console.print(table)
+    for run in last_runs:
+        if run["error"]:
+            console.print(f"run {run['run_id']}: {run['error']}", markup=False, highlight=False)
+
+
+def _repositories_by_task(repositories: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """By task: the repositories it is asked of, in words."""
+    found: dict[str, list[str]] = {}
+    for row in repositories:
+        for task in row["tasks"]:
+            found.setdefault(task, []).append(row["repository"])
+    return {
+        task: ", ".join(names) if len(names) <= 5 else f"{len(names)} repositories" for task, names in found.items()
+    }
 
 
 def _ago(moment: datetime | None) -> str:

@@ -11,11 +11,14 @@ complete distribution is renamed to where it is looked for.
 import dataclasses
 import hashlib
 import logging
+import os
 import shutil
+import ssl
 import stat
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -149,7 +152,12 @@ def _download(resolve: Callable[[], _T], what: str) -> _T:
     import requests
 
     try:
-        return resolve()
+        try:
+            return resolve()
+        except requests.exceptions.SSLError:
+            # requests trusts its own list of authorities; behind a company's proxy the machine's list is the right one.
+            with _trusting_the_machine():
+                return resolve()
     except requests.RequestException as error:
         reason = type(error).__name__
     except (RuntimeError, ValueError, AssertionError) as error:  # jgo's own: not found, checksum differs
@@ -158,3 +166,19 @@ def _download(resolve: Callable[[], _T], what: str) -> _T:
         f"{what} cannot be downloaded from Maven Central ({reason}): check the network (and HTTPS_PROXY), "
         "or set OPENSEARCH_URL to a server of your own"
     )
+
+
+@contextmanager
+def _trusting_the_machine() -> Iterator[None]:
+    """Lets requests use the authorities of the operating system, unless the user has already said which."""
+    paths = ssl.get_default_verify_paths()
+    known = [paths.cafile, paths.openssl_cafile, "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/cert.pem"]
+    found = next((path for path in known if path and Path(path).is_file()), None)
+    if found is None or "REQUESTS_CA_BUNDLE" in os.environ:
+        yield
+        return
+    os.environ["REQUESTS_CA_BUNDLE"] = found
+    try:
+        yield
+    finally:
+        del os.environ["REQUESTS_CA_BUNDLE"]

@@ -58,6 +58,17 @@ def update_run(connection: Connection, run_id: int, counters: Mapping[str, float
     )
 
 
+def update_run_repositories(connection: Connection, run_id: int, keys: Sequence[int]) -> None:
+    """Enters which repositories the run met, where the user named none (a file has its own)."""
+    connection.execute(
+        text("""
+            UPDATE runs SET repositories = ARRAY(SELECT full_name FROM repositories WHERE key = ANY (:keys) ORDER BY 1)
+            WHERE id = :run_id AND repositories = '{}'
+        """),
+        {"run_id": run_id, "keys": list(keys)},
+    )
+
+
 def close_run(connection: Connection, run_id: int, *, status: str, error: str | None, notes: Sequence[str]) -> None:
     """Ends the record of a run: when, how, and what was left behind."""
     connection.execute(
