@@ -1,11 +1,17 @@
 """The command `issuetide`: parses, wires, prints, exits. Nobody imports it."""
 
 import gc
+import io
+import os
 import signal
 import sys
 from types import FrameType
+from typing import NoReturn
 
 from etl.errors import EXIT_FAILED
+
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
 
 
 def _interrupt(signal_number: int, frame: FrameType | None) -> None:  # noqa: ARG001  (the signal module's form)
@@ -15,6 +21,15 @@ def _interrupt(signal_number: int, frame: FrameType | None) -> None:  # noqa: AR
 def main() -> None:
     """The console script. SIGTERM ends a run as Ctrl-C does: its record is closed, the next run goes on."""
     signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        _prepare_streams()
+        _check_arguments()
+        _run()
+    except KeyboardInterrupt:  # while modules were imported; a command answers its own
+        _leave(EXIT_INTERRUPTED, "interrupted before anything was done")
+
+
+def _run() -> None:
     # Start-up is most of an hour without changes: what imports make stays for good, there is nothing to collect yet.
     gc.disable()
     from etl.cli.app import app
@@ -22,7 +37,49 @@ def main() -> None:
     gc.freeze()
     gc.enable()
     try:
-        app()
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(EXIT_FAILED)
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # `issuetide report | head`: whoever reads has what they wanted
+        _discard_output()
+        _leave(EXIT_FAILED)
+    except OSError as error:
+        _discard_output()
+        _leave(EXIT_FAILED, f"the system refuses: {error}; mend that, then run again: what is stored stays")
+
+
+def _prepare_streams() -> None:
+    """Streams that can be written, whatever was handed over.
+
+    Closed ones (`>&-`) lead nowhere, and letters that the terminal's encoding lacks are shown as `?`: a title with an
+    emoji must not end a run under cron or in a C locale.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123  (open to the end)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
+def _check_arguments() -> None:
+    """Neither PostgreSQL nor a URL takes bytes that are no text."""
+    for argument in sys.argv[1:]:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            _leave(EXIT_USAGE, f"the argument {ascii(argument)} is no text in this locale's encoding: write it in UTF-8")
+
+
+def _discard_output() -> None:
+    """What is still buffered goes nowhere; else the interpreter tries it once more at its end, and complains."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def _leave(code: int, message: str = "") -> NoReturn:
+    if message:
+        sys.stderr.write(f"issuetide: {message}\n")
+    sys.exit(code)

@@ -70,7 +70,13 @@ def _print_status(standing: dict[str, Any]) -> None:
     from rich.table import Table
 
     console = Console()
-    table = Table(title=f"Repositories ({standing['database']})", title_justify="left", box=SIMPLE_HEAD)
+    table = Table(
+        title=f"Repositories ({standing['database']})",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
     table.add_column("repository", overflow="fold")
     for heading in ("issues", "open", "comments"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -102,9 +108,9 @@ def _print_runs(console: "Console", last_runs: Sequence[dict[str, Any]]) -> None
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title="Last runs", title_justify="left", box=SIMPLE_HEAD)
-    for heading in ("run", "started (UTC)", "status", "read", "new", "changed", "asked", "documents", "dollars"):
-        table.add_column(heading, no_wrap=True, justify="left" if heading in {"started (UTC)", "status"} else "right")
+    table = Table(title="Last runs (UTC)", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for heading in ("run", "started", "status", "read", "new", "changed", "asked", "documents", "dollars"):
+        table.add_column(heading, no_wrap=True, justify="left" if heading in {"started", "status"} else "right")
     numbers = ("items_read", "items_new", "items_changed", "texts_asked", "documents_written")
     for run in last_runs:
         started = run["started_at"].astimezone(UTC).strftime("%m-%d %H:%M")

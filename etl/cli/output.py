@@ -1,7 +1,6 @@
 """What the commands print: a run's outcome, errors in one line, and the exit code that goes with them."""
 
 import functools
-import json
 import shlex
 import sys
 from collections.abc import Callable
@@ -9,12 +8,14 @@ from typing import Any
 
 import typer
 
+from etl.cli import EXIT_INTERRUPTED
 from etl.db.store import Store
 from etl.errors import IssuetideError
 from etl.pipeline import Outcome, Plan
+from etl.report.words import plain_json, plain_line
 from etl.settings import Settings
 
-EXIT_INTERRUPTED = 130
+_LONGEST_ERROR = 2000
 
 
 def stop(command: Callable[..., int | None]) -> Callable[..., None]:
@@ -25,10 +26,10 @@ def stop(command: Callable[..., int | None]) -> Callable[..., None]:
         try:
             code = command(*arguments, **options)
         except IssuetideError as error:
-            typer.echo(f"issuetide: {error}", err=True)
+            print_error(str(error))
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
-            typer.echo("issuetide: interrupted; what is stored stays, the next run goes on from here", err=True)
+            print_error("interrupted; what is stored stays, the next run goes on from here")
             raise typer.Exit(EXIT_INTERRUPTED) from None
         if code:
             raise typer.Exit(code)
@@ -36,9 +37,14 @@ def stop(command: Callable[..., int | None]) -> Callable[..., None]:
     return wrapped
 
 
+def print_error(message: str) -> None:
+    """The reason why a command ends, in one line on standard error: what strangers wrote in it moves no cursor."""
+    typer.echo(f"issuetide: {plain_line(message, _LONGEST_ERROR)}", err=True)
+
+
 def print_json(value: object) -> None:
     """`value` as JSON on standard output, times in ISO 8601."""
-    typer.echo(json.dumps(value, default=str, indent=2, ensure_ascii=False))
+    typer.echo(plain_json(value))
 
 
 def outcome_values(outcome: Outcome) -> dict[str, object]:
@@ -92,7 +98,7 @@ def outcome_lines(plan: Plan, outcome: Outcome, *, dry_run: bool) -> list[str]:
     elif tally.waiting_documents is not None:
         why = "" if plan.sink is not None else " (OPENSEARCH_URL is not set)"
         lines.append(f"  to export   {tally.waiting_documents:,} documents wait in PostgreSQL{why}")
-    lines += [f"  left behind {note}" for note in tally.notes]
+    lines += [f"  left behind {plain_line(note, _LONGEST_ERROR)}" for note in tally.notes]
     return lines
 
 
@@ -109,7 +115,7 @@ def print_outcome(store: Store, plan: Plan, outcome: Outcome, *, as_json: bool, 
         for line in outcome_lines(plan, outcome, dry_run=store.dry_run):
             typer.echo(line)
     if outcome.error:
-        typer.echo(f"issuetide: {outcome.error}", err=True)
+        print_error(outcome.error)
 
 
 def print_chart(store: Store, plan: Plan) -> None:

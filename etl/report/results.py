@@ -6,13 +6,12 @@ A task whose categories are `true` and `false` is written in the form of the PyT
 
 import csv
 import io
-import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from etl.db.report_queries import AnsweredIssue
-from etl.report.words import plain_line
+from etl.report.words import plain_json, plain_line
 from etl.tasks import Task
 
 COLUMNS = (
@@ -54,7 +53,7 @@ def render_json(issues: Sequence[AnsweredIssue], task: Task) -> str:
     """
     yes_or_no = {category.id for category in task.live_categories} == {"true", "false"}
     body = _verdicts(issues, task.name) if yes_or_no else _categories(issues, task)
-    return json.dumps(body, ensure_ascii=False, indent=2) + "\n"
+    return plain_json(body) + "\n"
 
 
 def _verdicts(issues: Sequence[AnsweredIssue], name: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """How a report writes numbers, times and text that strangers wrote."""
 
+import json
 import unicodedata
 from datetime import UTC, date, datetime
 from urllib.parse import urlsplit
@@ -26,7 +27,7 @@ def plain_line(text: str, limit: int = 160) -> str:
     for character in text:
         if character.isspace():
             kept.append(" ")
-        elif character in "\u200c\u200d" or not unicodedata.category(character).startswith("C"):
+        elif _is_plain(character):
             kept.append(character)
         if len(kept) > limit * 4:  # enough for a line, also where much of it is space
             break
@@ -34,6 +35,28 @@ def plain_line(text: str, limit: int = 160) -> str:
     if not words.strip(" \u200c\u200d"):
         return ""
     return words if len(words) <= limit else words[: limit - 1].rstrip() + "…"
+
+
+def plain_text(text: str) -> str:
+    """`text` with its lines and tabs, but without the characters that `plain_line` drops."""
+    return "".join(character for character in text if character in "\n\t" or _is_plain(character))
+
+
+def plain_json(value: object) -> str:
+    """`value` as indented JSON that is safe on a terminal: what `plain_line` drops is written as an escape.
+
+    A program that reads it gets the same text.
+    """
+    text = json.dumps(value, default=str, indent=2, ensure_ascii=False)
+    if all(map(_is_plain, set(text) - {"\n"})):
+        return text
+    return "".join(
+        character if character == "\n" or _is_plain(character) else json.dumps(character)[1:-1] for character in text
+    )
+
+
+def _is_plain(character: str) -> bool:
+    return character in "\u200c\u200d" or not unicodedata.category(character).startswith("C")
 
 
 def safe_url(url: str | None) -> str | None:
