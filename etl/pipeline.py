@@ -92,6 +92,7 @@ class Outcome:
     tally: Tally = field(default_factory=Tally)
     error: str | None = None
     seconds: float = 0.0
+    sink_fails: bool = False
 
 
 def run(store: Store, plan: Plan, progress: Progress) -> Outcome:
@@ -115,7 +116,7 @@ def run(store: Store, plan: Plan, progress: Progress) -> Outcome:
         outcome.seconds = monotonic() - started
         _settle(outcome, stops, sys.exception())
         _close_run(store, plan, outcome)
-    if plan.sink is not None and not store.dry_run:
+    if plan.sink is not None and not store.dry_run and not outcome.sink_fails:
         export_runs(store, plan.sink, outcome.run_id)
     return outcome
 
@@ -168,8 +169,18 @@ def _do_stages(store: Store, plan: Plan, outcome: Outcome, stops: list[errors.St
             prefix = plan.sink.prefix if plan.sink is not None else None
             tally.waiting_documents = count_waiting_documents(store, prefix, refresh=changed)
         else:
-            export_stage(store, plan.sink, outcome.run_id, tally, progress)
+            _export(store, plan.sink, outcome, progress)
             statistics_stage(store, tally)
+
+
+def _export(store: Store, sink: Sink, outcome: Outcome, progress: Progress) -> None:
+    try:
+        export_stage(store, sink, outcome.run_id, outcome.tally, progress)
+    except errors.LockedError:
+        raise
+    except errors.StopError:
+        outcome.sink_fails = True  # the record of this run need not wait for it once more
+        raise
 
 
 @contextmanager
@@ -178,7 +189,7 @@ def _collected(stops: list[errors.StopError]) -> Iterator[None]:
     try:
         yield
     except errors.StopError as stop:
-        _log.error("stage stopped reason=%s", stop)
+        _log.debug("stage stopped reason=%s", stop)  # the run's end says it
         stops.append(stop)
 
 
@@ -221,7 +232,7 @@ def _settle(outcome: Outcome, stops: Sequence[errors.StopError], raised: BaseExc
         outcome.status, outcome.error = "interrupted", "the run was interrupted; the next one goes on from here"
         return
     if stops:
-        gravest = min(stops, key=lambda stop: _GRAVEST_FIRST.index(type(stop)))
+        gravest = min(stops, key=_gravity)
         outcome.status = _STATUS.get(type(gravest), "failed")
         outcome.exit_code = gravest.exit_code
         outcome.error = "; ".join(dict.fromkeys(str(stop) for stop in stops))
@@ -229,6 +240,11 @@ def _settle(outcome: Outcome, stops: Sequence[errors.StopError], raised: BaseExc
         outcome.status, outcome.exit_code = "partial", errors.EXIT_PARTIAL
     else:
         outcome.status, outcome.exit_code = "ok", errors.EXIT_OK
+
+
+def _gravity(stop: errors.StopError) -> int:
+    """The place among the reasons, the gravest first; a stop without a kind comes last."""
+    return next((place for place, kind in enumerate(_GRAVEST_FIRST) if isinstance(stop, kind)), len(_GRAVEST_FIRST))
 
 
 def _close_run(store: Store, plan: Plan, outcome: Outcome) -> None:

@@ -4,12 +4,13 @@ The names that other tools share are theirs (GITHUB_TOKEN, ANTHROPIC_API_KEY, DA
 with ISSUETIDE_. In `issuetide.toml` the same names are written in lower case.
 """
 
+import unicodedata
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -69,14 +70,35 @@ class Settings(BaseSettings):
         120.0, gt=0, description="the longest single retry-after that is waited out at Anthropic"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _blank_is_unset(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if not (isinstance(value, str) and not value.strip())}
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain_text(cls, value: object) -> object:
+        """Without the space and the line end that copying leaves; what is no text is refused here, not in a driver."""
+        if not isinstance(value, str):
+            return value
+        if any(unicodedata.category(character) in {"Cc", "Cs"} for character in value.strip()):
+            raise ValueError("it holds a line end or another character that is no text; copy it again")
+        return value.strip()
+
     @field_validator("github_api_url", "anthropic_base_url")
     @classmethod
     def _absolute_http_url(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        try:
+            parts = urlsplit(value)
+            usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
             raise ValueError("must be an absolute http:// or https:// URL")
+        if "@" in parts.netloc:
+            raise ValueError("must hold no user name and no password: it is shown in messages")
         return value.rstrip("/")
 
     @classmethod
@@ -99,10 +121,26 @@ def read_settings(**overrides: Any) -> Settings:  # noqa: ANN401  (the same name
         ConfigurationError: a value is malformed; the message names the setting and never shows a secret.
     """
     try:
+        _check_env_file(Path(".env"))
         return Settings(**overrides)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]).upper() if first["loc"] else "settings"
-        raise ConfigurationError(f"setting {name} cannot be used: {first['msg']}") from None
-    except (SettingsError, OSError, ValueError) as error:
+        reason = first["msg"].removeprefix("Value error, ")
+        raise ConfigurationError(f"setting {name} cannot be used: {reason}") from None
+    except (SettingsError, OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"issuetide.toml or .env cannot be read: {error}") from None
+
+
+def _check_env_file(path: Path) -> None:
+    """Passes unless `.env` has a line that would be left out: a key whose quote is not closed is no missing key."""
+    if not path.is_file():
+        return
+    from dotenv.parser import parse_stream
+
+    with path.open(encoding="utf-8") as file:
+        for binding in parse_stream(file):
+            if binding.error:
+                raise ConfigurationError(
+                    f".env line {binding.original.line}: not of the form NAME=value, or a quote is open"
+                )

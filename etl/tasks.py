@@ -23,6 +23,7 @@ RESERVED_CATEGORIES = frozenset({ABSTAINED, UNCLASSIFIED})
 """Values that documents and `category_daily` show where an item has no category; no task may use them."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_HIGHEST = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,8 +281,8 @@ def _check_task(task: Task) -> None:
         raise ConfigurationError(f"{where}: `abstain` must be lower snake_case of at most 63 characters")
     if Path(where).stem != task.name:
         raise ConfigurationError(f"{where}: `name` is {task.name!r}, the file must be called {task.name}.toml")
-    if task.version < 1 or task.at_most < 1:
-        raise ConfigurationError(f"{where}: `version` and `at_most` must be 1 or more")
+    if not 1 <= task.version <= _HIGHEST or not 1 <= task.at_most <= _HIGHEST:
+        raise ConfigurationError(f"{where}: `version` and `at_most` must be from 1 to {_HIGHEST:,}")
     if not task.live_categories:
         raise ConfigurationError(f"{where}: no category is left that is not deprecated")
     words: dict[str, str] = {task.abstain.casefold(): "abstain"}

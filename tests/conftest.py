@@ -64,6 +64,8 @@ def pytest_configure() -> None:
     """End like Ctrl-C on SIGTERM and SIGHUP as well: fixtures get to stop their servers."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
+    # A background job of a script ignores SIGINT, and so would every process that a test starts and interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.addaudithook(_refuse_internet)
 
 

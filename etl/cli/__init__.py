@@ -69,7 +69,7 @@ def _check_arguments() -> None:
         try:
             argument.encode()
         except UnicodeEncodeError:
-            _leave(EXIT_USAGE, f"the argument {ascii(argument)} is no text in this locale's encoding: write it in UTF-8")
+            _leave(EXIT_USAGE, f"the argument {argument!a} is no text in this locale's encoding; write UTF-8")
 
 
 def _discard_output() -> None:

@@ -14,6 +14,7 @@ from etl.db.migrate import check_schema
 from etl.db.queries import exports, inspection, runs
 from etl.db.store import Store
 from etl.errors import ConfigurationError, IssuetideError
+from etl.report.words import plain_line, plain_text
 from etl.settings import Settings, read_settings
 from etl.tasks import Task, load_tasks, select_tasks
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 tasks_app = typer.Typer(no_args_is_help=True, help="The questions that can be asked (task files).")
 dashboards_app = typer.Typer(no_args_is_help=True, help="The dashboards for OpenSearch Dashboards.")
+
+_LONGEST_LINE = 2000
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -100,7 +103,7 @@ def _print_status(standing: dict[str, Any]) -> None:
     else:
         console.print(f"sink {sink['name']}: {sink['waiting_documents']:,} documents wait")
     for letter in standing["dead_letters"]:
-        console.print(f"dead letter {letter['document']}: {letter['reason']}", markup=False)
+        _echo_line(f"dead letter {letter['document']}: {letter['reason']}")
     _print_runs(console, standing["runs"])
 
 
@@ -119,7 +122,7 @@ def _print_runs(console: "Console", last_runs: Sequence[dict[str, Any]]) -> None
     console.print(table)
     for run in last_runs:
         if run["error"]:
-            console.print(f"run {run['run_id']}: {run['error']}", markup=False, highlight=False)
+            _echo_line(f"run {run['run_id']}: {run['error']}")
 
 
 def _repositories_by_task(repositories: Sequence[dict[str, Any]]) -> dict[str, str]:
@@ -179,7 +182,7 @@ def explain_command(
 ) -> None:
     """Explain one issue: its text as read, normalized, its ids, every answer with reason and versions, its document."""
     repository, mark, number = item.partition("#")
-    if not mark or not number.isdigit() or repository.count("/") != 1:
+    if not mark or not (number.isascii() and number.isdigit()) or repository.count("/") != 1:
         raise ConfigurationError(f"{item!r} names no issue; write OWNER/NAME#NUMBER")
     store = wiring.open_store(read_settings())
     try:
@@ -201,51 +204,52 @@ def explain_command(
 
 
 def _print_explanation(found: inspection.ItemExplanation) -> None:
-    import json
-
     from rich.console import Console
     from rich.panel import Panel
     from rich.text import Text
 
     console, item = Console(), found.item
-    console.print(
-        f"{item['repository']}#{item['number']} ({item['kind']}, {item['state']}) {item['title']}", markup=False
-    )
-    console.print(f"{item['url']}  version {item['row_version']}, content {item['content_hash']}", markup=False)
+    _echo_line(f"{item['repository']}#{item['number']} ({item['kind']}, {item['state']}) {item['title']}")
+    _echo_line(f"{item['url']}  version {item['row_version']}, content {item['content_hash']}")
     if item["tombstone"]:
-        console.print(f"no longer at its source: {item['tombstone']}", markup=False)
+        _echo_line(f"no longer at its source: {item['tombstone']}")
     if item["queued"]:
-        console.print("changed since its texts were made; the next run makes them again")
+        _echo_line("changed since its texts were made; the next run makes them again")
     for text in found.texts:
         console.print(Panel(Text(_shown(text["body"])), title=f"text `{text['input']}` as a classifier reads it"))
         console.print(Panel(Text(_shown(text["normalized"])), title="normalized (what the ids are made of)"))
-        console.print(
+        _echo_line(
             f"text_hash {text['text_hash']}  family_hash {text['family_hash']}"
             f"  (shared by {text['items_with_this_text']} items)"
         )
     if not found.answers:
-        console.print("no answer yet")
+        _echo_line("no answer yet")
     for answer in found.answers:
         pairs = ", ".join(f"{c} {p:.2f}" for c, p in zip(answer["categories"], answer["confidences"], strict=True))
-        console.print(
-            f"{'→' if answer['current'] else ' '} {answer['task']} v{answer['task_version']}:"
-            f" {pairs or answer['outcome']}"
+        _echo_line(
+            f"{answer['task']} v{answer['task_version']}: {pairs or answer['outcome']}"
             f"  by {answer['classifier']} {answer['model']} prompt {answer['prompt_version']}"
             f" at {answer['created_at']:%Y-%m-%d %H:%M} ${float(answer['cost_usd']):.6f}",
-            markup=False,
+            before="→ " if answer["current"] else "  ",
         )
-        console.print(f"    {answer['rationale']}", markup=False)
+        _echo_line(str(answer["rationale"]), before="    ")
     for document in found.documents:
         held = document["exported_version"]
         state = "held by no sink" if held is None else "up to date" if held == document["row_version"] else "outdated"
-        console.print(f"document {document['document_id']} ({state})", markup=False)
+        _echo_line(f"document {document['document_id']} ({state})")
         if document["dead_letter"]:
-            console.print(f"    refused: {document['dead_letter']}", markup=False)
-        console.print_json(json.dumps(document["source"]))
+            _echo_line(f"refused: {document['dead_letter']}", before="    ")
+        print_json(document["source"])
+
+
+def _echo_line(text: str, *, before: str = "") -> None:
+    """One line, whatever strangers wrote into `text`: nothing that moves a cursor, no markup, no end of a line."""
+    typer.echo(before + plain_line(text, _LONGEST_LINE))
 
 
 def _shown(text: str, most: int = 3000) -> str:
-    return text if len(text) <= most else f"{text[:most]}\n… {len(text) - most:,} more characters"
+    shown = text if len(text) <= most else f"{text[:most]}\n… {len(text) - most:,} more characters"
+    return plain_text(shown)
 
 
 @stop
@@ -270,6 +274,8 @@ def report_command(
 
     from etl.report.data import collect_report
 
+    if sum((html is not None, as_json, as_csv)) > 1:
+        raise ConfigurationError("--html, --json and --csv exclude each other; give one")
     settings = read_settings()
     store = wiring.open_store(settings)
     try:

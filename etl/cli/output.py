@@ -1,6 +1,7 @@
 """What the commands print: a run's outcome, errors in one line, and the exit code that goes with them."""
 
 import functools
+import logging
 import shlex
 import sys
 from collections.abc import Callable
@@ -9,12 +10,14 @@ from typing import Any
 import typer
 
 from etl.cli import EXIT_INTERRUPTED
+from etl.cli.progress import JsonFormatter
 from etl.db.store import Store
 from etl.errors import IssuetideError
 from etl.pipeline import Outcome, Plan
 from etl.report.words import plain_json, plain_line
 from etl.settings import Settings
 
+_log = logging.getLogger("issuetide")
 _LONGEST_ERROR = 2000
 
 
@@ -38,8 +41,15 @@ def stop(command: Callable[..., int | None]) -> Callable[..., None]:
 
 
 def print_error(message: str) -> None:
-    """The reason why a command ends, in one line on standard error: what strangers wrote in it moves no cursor."""
-    typer.echo(f"issuetide: {plain_line(message, _LONGEST_ERROR)}", err=True)
+    """The reason why a command ends, in one line on standard error: what strangers wrote in it moves no cursor.
+
+    Where the log is JSON, it is a line of the log.
+    """
+    line = plain_line(message, _LONGEST_ERROR)
+    if any(isinstance(handler.formatter, JsonFormatter) for handler in logging.getLogger().handlers):
+        _log.error(line)
+    else:
+        typer.echo(f"issuetide: {line}", err=True)
 
 
 def print_json(value: object) -> None:

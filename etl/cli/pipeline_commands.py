@@ -17,6 +17,8 @@ from etl.pipeline import Fetch, Outcome, Plan, run
 from etl.records import Kind, Scope
 from etl.settings import Settings, read_settings
 
+_MOST = 1_000_000_000
+
 Repositories = Annotated[
     list[str] | None,
     typer.Option("--repo", "-r", metavar="OWNER/NAME", help="A repository to work on; may be given several times."),
@@ -36,7 +38,9 @@ Kinds = Annotated[
 ]
 Limit = Annotated[
     int | None,
-    typer.Option("--limit", min=1, metavar="N", help="Only the N newest issues; the next full run is not affected."),
+    typer.Option(
+        "--limit", min=1, max=_MOST, metavar="N", help="Only the N newest issues; the next full run is not affected."
+    ),
 ]
 NoComments = Annotated[bool, typer.Option("--no-comments", help="Do not read comments.")]
 Input = Annotated[
@@ -55,9 +59,11 @@ Model = Annotated[str | None, typer.Option("--model", help="The Anthropic model;
 MaxCost = Annotated[
     float | None, typer.Option("--max-cost-usd", min=0.0, help="Stop before this many dollars are spent.")
 ]
-MaxItems = Annotated[int | None, typer.Option("--max-items", min=1, help="Ask about at most this many texts.")]
+MaxItems = Annotated[
+    int | None, typer.Option("--max-items", min=1, max=_MOST, help="Ask about at most this many texts.")
+]
 Deadline = Annotated[
-    float | None, typer.Option("--deadline", metavar="MINUTES", help="End by then, also when waiting.")
+    float | None, typer.Option("--deadline", min=0.0, metavar="MINUTES", help="End by then, also when waiting.")
 ]
 DryRun = Annotated[
     bool,
@@ -90,6 +96,8 @@ def _kinds(words: str) -> tuple[Kind, ...]:
     for kind in kinds:
         if kind not in {"issue", "pull_request"}:
             raise errors.ConfigurationError(f"--kinds {kind!r} is unknown; use issue, pull_request, or both")
+    if not kinds:
+        raise errors.ConfigurationError("--kinds names none; use issue, pull_request, or both")
     return cast("tuple[Kind, ...]", kinds)
 
 
@@ -137,6 +145,8 @@ def run_command(
     """
     output = _Output(as_json, log_format, verbose)
     output.begin()
+    if skip_fetch and input_file is not None:
+        raise errors.ConfigurationError("--skip-fetch and --input exclude each other; leave one out")
     settings = read_settings()
     end = wiring.deadline_of(settings, deadline)
     scope = Scope(tuple(repo or ()), tuple(label or ()), _kinds(kinds), not no_comments, limit)

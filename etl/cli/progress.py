@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from time import gmtime, monotonic
 from typing import Any
 
+from etl.report.words import plain_line
 from etl.stages import Advance, Progress
 
 _log = logging.getLogger("issuetide")
+_LONGEST_LINE = 2000
 
 
 class _Counted:
@@ -108,13 +110,22 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, default=str)
 
 
+class LineFormatter(logging.Formatter):
+    """One line per record, a UTC time in front: what strangers wrote starts no line of its own and moves no cursor."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (the standard library's name)
+        """The record in one line; a traceback, if any, follows it."""
+        record.message = plain_line(record.message, _LONGEST_LINE)
+        return super().formatMessage(record)
+
+
 def set_up_logging(log_format: str, *, verbose: bool) -> None:
     """Logs to standard error: `text` with a UTC time in front, or `json`; libraries only from warnings on."""
     handler = logging.StreamHandler()
     if log_format == "json":
         handler.setFormatter(JsonFormatter())
     else:
-        formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+        formatter = LineFormatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
         formatter.converter = gmtime
         handler.setFormatter(formatter)
     root = logging.getLogger()

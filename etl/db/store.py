@@ -1,10 +1,11 @@
 """The store: one engine, short transactions, the locks of a run. A dry run's store forgets everything at its end."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from etl.db.connection import open_engine, translated_errors
 
@@ -79,7 +80,8 @@ class Store:
         """Lets go of the locks and, on a dry run, of everything that was computed."""
         for connection in (self._outer, self._guard):
             if connection is not None:
-                connection.close()
+                with suppress(DBAPIError):  # the server has gone, and with it what would be let go here
+                    connection.close()
         self._outer = self._guard = None
         self.engine.dispose()
 

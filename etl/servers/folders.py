@@ -27,6 +27,24 @@ class Account(NamedTuple):
     gid: int
 
 
+def server_folder(data_dir: Path, name: str) -> Path:
+    """The folder of the server `name` in the data folder, which need not be there yet.
+
+    Raises:
+        ConfigurationError: no folder can be there: a part of the path is a file, or it is too long.
+    """
+    try:
+        folder = data_dir.expanduser().resolve() / name
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            folder.stat()
+    except (OSError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigurationError(
+            f"ISSUETIDE_DATA_DIR {str(data_dir)[:200]} cannot be used ({reason}): name a folder of your own"
+        ) from None
+    return folder
+
+
 def server_account(folder: Path) -> Account | None:
     """The account for the server of `folder`; None means: as the user who is running this.
 

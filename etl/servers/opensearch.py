@@ -27,6 +27,7 @@ from etl.servers.folders import (
     rotate_log,
     run_as,
     server_account,
+    server_folder,
 )
 from etl.servers.java import bundled_java
 from etl.servers.processes import end_process, find_process, is_gone, own_process, server_environment
@@ -213,7 +214,7 @@ def opensearch_status(data_dir: Path) -> ServerStatus:
 
 
 def _layout(data_dir: Path) -> _Layout:
-    return _Layout(data_dir.expanduser().resolve() / "opensearch")
+    return _Layout(server_folder(data_dir, "opensearch"))
 
 
 def _memory(heap_mb: int) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ from etl.servers.folders import (
     rotate_log,
     run_as,
     server_account,
+    server_folder,
 )
 from etl.servers.processes import end_process, own_process, server_environment
 
@@ -112,7 +113,7 @@ def postgres_status(data_dir: Path) -> ServerStatus:
 
 
 def _server_folder(data_dir: Path) -> Path:
-    return data_dir.expanduser().resolve() / "postgres"
+    return server_folder(data_dir, "postgres")
 
 
 def _cluster(folder: Path) -> Path:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
+FIRST_ACTION = "asking for its version"
 FIRST_CONTACT_SECONDS = 15.0
 """How long a call that begins something waits for a server that does not answer: long enough for a short hiccup."""
 OUTAGE_SECONDS = 180.0
@@ -264,6 +265,8 @@ class Connection:
             return ConfigurationError(
                 f"{about}the user lacks a right ({reason or 'status 403'}); docs/operations.md lists those it needs"
             )
+        if kind == "index_not_found_exception" and action == FIRST_ACTION:
+            return ConfigurationError(f"{about}behind the path of this address is no OpenSearch; check OPENSEARCH_URL")
         if kind == "index_not_found_exception":
             return UnavailableError(f"{about}an index was deleted meanwhile; run again: it is made and filled anew")
         if kind:

@@ -10,7 +10,7 @@ from etl.errors import ConfigurationError, UnavailableError
 from etl.records import Check
 from etl.resources import resource_folder
 from etl.sinks.base import IndexName
-from etl.sinks.opensearch_connection import FIRST_CONTACT_SECONDS, Connection, shorten
+from etl.sinks.opensearch_connection import FIRST_ACTION, FIRST_CONTACT_SECONDS, Connection, shorten
 
 _PREFIX = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
 _OLDEST_RELEASE = (2, 19)
@@ -69,7 +69,7 @@ def read_cluster(connection: Connection, patience: float = FIRST_CONTACT_SECONDS
         ConfigurationError: it is no OpenSearch, an older one than 2.19, or refuses us.
         UnavailableError: it does not answer.
     """
-    answer = connection.call("asking for its version", lambda client: client.info(), patience)
+    answer = connection.call(FIRST_ACTION, lambda client: client.info(), patience)
     version = answer.get("version") if isinstance(answer, dict) else None
     if not isinstance(version, dict) or "number" not in version:
         raise ConfigurationError(f"{connection.name} is no OpenSearch: it answers something else; check OPENSEARCH_URL")

@@ -12,6 +12,7 @@ import argparse
 import itertools
 import json
 import math
+import signal
 import sys
 import threading
 import time
@@ -602,6 +603,8 @@ def main() -> None:
             "# answers until interrupted; then says how much was asked\n"
         )
         sys.stdout.flush()
+        for number in (signal.SIGINT, signal.SIGTERM):  # also where whoever started us ignores SIGINT
+            signal.signal(number, signal.default_int_handler)
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
