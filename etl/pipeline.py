@@ -110,13 +110,14 @@ def run(store: Store, plan: Plan, progress: Progress) -> Outcome:
     started = monotonic()
     outcome = Outcome(_open_run(store, plan))
     stops: list[errors.StopError] = []
+    closed = False
     try:
         _do_stages(store, plan, outcome, stops, progress)
     finally:
         outcome.seconds = monotonic() - started
         _settle(outcome, stops, sys.exception())
-        _close_run(store, plan, outcome)
-    if plan.sink is not None and not store.dry_run and not outcome.sink_fails:
+        closed = _close_run(store, plan, outcome)
+    if plan.sink is not None and closed and not store.dry_run and not outcome.sink_fails:
         export_runs(store, plan.sink, outcome.run_id)
     return outcome
 
@@ -247,7 +248,8 @@ def _gravity(stop: errors.StopError) -> int:
     return next((place for place, kind in enumerate(_GRAVEST_FIRST) if isinstance(stop, kind)), len(_GRAVEST_FIRST))
 
 
-def _close_run(store: Store, plan: Plan, outcome: Outcome) -> None:
+def _close_run(store: Store, plan: Plan, outcome: Outcome) -> bool:
+    """Completes the run's record; False where the database has gone, and the next run closes it as interrupted."""
     tally = outcome.tally
     for fetch in plan.fetches:
         tally.counts["api_calls"] += fetch.source.counters().get("calls", 0)
@@ -260,4 +262,6 @@ def _close_run(store: Store, plan: Plan, outcome: Outcome) -> None:
                 connection, outcome.run_id, status=outcome.status, error=outcome.error, notes=tally.notes
             )
     except errors.UnavailableError as error:
-        _log.error("the run's record could not be closed run=%d reason=%s", outcome.run_id, error)
+        _log.debug("the run's record stays open run=%d reason=%s", outcome.run_id, error)
+        return False
+    return True

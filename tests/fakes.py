@@ -120,9 +120,11 @@ class FakeSink:
         self.raises: Exception | None = None
         self.pushed = 0
         self.refreshed = 0
+        self.prepared = 0
 
     def prepare(self) -> Mapping[IndexName, str]:
         """Identities that change with `identity`."""
+        self.prepared += 1
         return {
             "classifications": f"memory/fake-classifications-v1/{self.identity}",
             "daily": f"memory/fake-daily-v1/{self.identity}",

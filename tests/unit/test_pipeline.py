@@ -16,6 +16,7 @@ from etl.errors import (
     ConfigurationError,
     LockedError,
     RateLimitError,
+    StopError,
     UnavailableError,
 )
 from etl.pipeline import Fetch, Outcome, Plan, run
@@ -409,3 +410,41 @@ def test_nothing_stored_of_a_named_repository_is_said(store: Store, plan: Plan) 
     outcome = run_with(store, plan)
     assert outcome.exit_code == ConfigurationError.exit_code
     assert "octo/demo" in (outcome.error or "")
+
+
+def test_a_stop_without_a_kind_fails_the_run_and_is_said(store: Store, plan: Plan) -> None:
+    sink_of(plan).raises = StopError("the disk is full")
+    outcome = run_with(store, plan, [make_item(1)])
+    assert (outcome.status, outcome.exit_code, outcome.error) == ("failed", 1, "the disk is full")
+    assert rows(store, "SELECT status, error FROM run_summary") == [("failed", "the disk is full")]
+
+
+def test_a_sink_that_fails_is_not_waited_for_once_more_for_the_record_of_the_run(store: Store, plan: Plan) -> None:
+    sink = sink_of(plan)
+    sink.raises = UnavailableError("the sink is away")
+    assert run_with(store, plan, [make_item(1)]).exit_code == UnavailableError.exit_code
+    assert sink.prepared == 1
+    sink.raises = None
+    assert run_with(store, plan).status == "ok"
+    assert len(sink.held["runs"]) == 2
+
+
+def test_a_database_that_goes_away_during_a_run_is_an_outage(store: Store, plan: Plan) -> None:
+    class Cutting(FakeSource):
+        def fetch(self, *arguments: Any) -> Iterator[Any]:
+            yield from super().fetch(*arguments)
+            with store.transaction() as connection:
+                connection.execute(
+                    text(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                    )
+                )
+
+    own = Store(store.engine.url.render_as_string(hide_password=False))
+    outcome = run(own, replace(plan, fetches=(Fetch(Cutting([make_item(1)]), SCOPE),)), SilentProgress())
+    own.close()
+    assert (outcome.status, outcome.exit_code) == ("failed", UnavailableError.exit_code)
+    assert rows(store, "SELECT count(*) FROM issues") == [(1,)]
+    assert run_with(store, plan).status == "ok"
+    assert len(documents(plan)) == 1

@@ -1,5 +1,6 @@
 """Tests of how reports write numbers, times and strangers' text."""
 
+import json
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -10,7 +11,9 @@ from etl.report.words import (
     money_words,
     number_words,
     period_words,
+    plain_json,
     plain_line,
+    plain_text,
     safe_url,
     share_words,
 )
@@ -134,3 +137,21 @@ def test_ages(seconds: float, words: str) -> None:
 
 def test_the_age_of_what_never_was() -> None:
     assert age_words(None, NOW) == "never"
+
+
+HOSTILE = "a\x1b[31m\x9b0m\u202eb\tc\r\nd\x07"
+
+
+def test_plain_text_keeps_lines_and_tabs_and_nothing_that_moves_a_cursor() -> None:
+    assert plain_text(HOSTILE) == "a[31m0mb\tc\nd"
+
+
+def test_plain_json_is_safe_to_look_at_and_reads_as_the_same_text() -> None:
+    written = plain_json({"title": HOSTILE, "emoji": "\U0001f600 é 漢"})
+    assert json.loads(written) == {"title": HOSTILE, "emoji": "\U0001f600 é 漢"}
+    assert "\U0001f600 é 漢" in written
+    assert all(character.isprintable() for character in written.replace("\n", ""))
+
+
+def test_plain_json_writes_a_lone_surrogate_and_a_letter_of_no_meaning_as_escapes() -> None:
+    assert json.loads(plain_json(["\ud800", "\U000e0001"]).encode()) == ["\ud800", "\U000e0001"]

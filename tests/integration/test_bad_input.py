@@ -1,0 +1,260 @@
+"""What goes wrong at the command: one line that names the input and the way out, the documented exit code."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+
+from tests.loopback.github import LoopbackGitHub
+
+COMMAND = [sys.executable, "-m", "etl.cli"]
+SECRET = "hush-hush"
+HOSTILE = "\x1b]0;owned\x07\x1b[31m \u202e[/] [bold]\U0001f600"
+
+
+class Desk:
+    """Where somebody calls the command: its settings and its working folder."""
+
+    def __init__(self, database_url: str, github_url: str, folder: Path) -> None:
+        self.folder = folder
+        self.settings = {
+            "GITHUB_TOKEN": "token",
+            "GITHUB_API_URL": github_url,
+            "DATABASE_URL": database_url,
+            "ISSUETIDE_DATA_DIR": str(folder / "data"),
+        }
+
+    def call(self, *arguments: str | bytes, **changes: str | bytes) -> "subprocess.CompletedProcess[str]":
+        """The command, run to its end."""
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "COVERAGE_PROCESS_CONFIG") if name in os.environ}
+        return subprocess.run(
+            [*COMMAND, *arguments],
+            env={**kept, "LANG": "C.UTF-8", **self.settings, **changes},
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=120,
+            check=False,
+        )
+
+    def complaint(self, code: int, *arguments: str | bytes, **changes: str | bytes) -> str:
+        """The one line with which the command ends with `code`."""
+        done = self.call(*arguments, **changes)
+        assert done.returncode == code, done.stderr
+        assert SECRET not in done.stderr + done.stdout
+        lines = [line for line in done.stderr.splitlines() if " INFO " not in line]
+        assert len(lines) == 1, done.stderr
+        assert lines[0].startswith("issuetide: ")
+        assert lines[0].isprintable()
+        return lines[0]
+
+
+@pytest.fixture
+def github() -> Iterator[LoopbackGitHub]:
+    with LoopbackGitHub(tokens={"token"}) as github:
+        github.add_repository("octo/demo")
+        yield github
+
+
+@pytest.fixture
+def desk(database_url: str, github: LoopbackGitHub, tmp_path: Path) -> Desk:
+    return Desk(database_url, github.url, tmp_path)
+
+
+RULES = ("run", "--classifier", "rules")
+RUN = (*RULES, "--repo", "octo/demo")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code", "words"),
+    [
+        ("DATABASE_URL", f"postgresql://u:p@{SECRET}@127.0.0.1:1/x", 3, "as %40"),
+        ("DATABASE_URL", f"postgresql://u:p@x/{SECRET}:@127.0.0.1:1/x", 3, "as %40"),
+        ("DATABASE_URL", f"postgresql://u@127.0.0.1:1/x?password={SECRET}", 8, "start it or mend DATABASE_URL"),
+        ("DATABASE_URL", f"postgresql://u:{SECRET}@127.0.0.1:99999/x", 3, "ports are 1 to 65535"),
+        ("DATABASE_URL", f"postgresql://u:{SECRET}@127.0.0.1:1/x?nonsense=1", 3, 'option "nonsense"'),
+        ("DATABASE_URL", f"postgresql://u:{SECRET}@127.0.0.1:1/x?sslmode=bogus", 3, 'sslmode value: "bogus"'),
+        ("DATABASE_URL", SECRET, 3, "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"),
+        ("DATABASE_URL", os.fsencode(f"postgresql://u:{SECRET}") + b"\xff@127.0.0.1:1/x", 3, "copy it again"),
+        ("GITHUB_API_URL", f"http://u:{SECRET}@127.0.0.1:1", 3, "no user name and no password"),
+        ("GITHUB_API_URL", "http://127.0.0.1:99999", 3, "absolute http:// or https://"),
+        ("GITHUB_TOKEN", f"{SECRET}\nX-Other: 1", 3, "setting GITHUB_TOKEN"),
+        ("GITHUB_TOKEN", SECRET, 3, "GITHUB_TOKEN is wrong"),
+        ("ANTHROPIC_API_KEY", f"{SECRET}\nx", 3, "setting ANTHROPIC_API_KEY"),
+        ("ANTHROPIC_BASE_URL", f"ftp://u:{SECRET}@127.0.0.1", 3, "absolute http:// or https://"),
+        ("OPENSEARCH_URL", os.fsencode(f"http://u:{SECRET}") + b"\xff@127.0.0.1:1", 3, "setting OPENSEARCH_URL"),
+        ("OPENSEARCH_URL", "local", 3, "issuetide servers start"),
+        ("ISSUETIDE_TASK", ",", 3, "issuetide tasks list"),
+        ("ISSUETIDE_TASKS_DIR", "/nonexistent", 3, "/nonexistent is no folder"),
+        ("ISSUETIDE_THREADS", "many", 3, "setting ISSUETIDE_THREADS"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named_without_its_secret(
+    desk: Desk, name: str, value: str | bytes, code: int, words: str
+) -> None:
+    assert words in desk.complaint(code, *RUN, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ((*RULES, "--repo", "octo"), 3, "owner/name"),
+        ((*RULES, "--repo", "octo/\x1b[31mx"), 3, "owner/name"),
+        ((*RULES, "--repo", "octo/unknown"), 3, "octo/unknown was not found"),
+        (("run", "--repo", b"octo/\xff"), 2, "write UTF-8"),
+        (("run", "--repo", "octo/demo", "--kinds", ""), 3, "--kinds names none"),
+        (("run", "--skip-fetch", "--input", "x.jsonl"), 3, "exclude each other"),
+        (("run", "--repo", "octo/demo", "--task", "[/]"), 3, "task '[/]' is unknown"),
+        (("fetch", "--input", "x" * 5000), 3, "File name too long"),
+        (("fetch", "--input", "missing.jsonl"), 3, "missing.jsonl cannot be read"),
+        (("fetch", "--input", "."), 3, "--input -"),
+        (("explain", "octo/demo#²"), 3, "OWNER/NAME#NUMBER"),
+        (("explain", "octo/demo#99"), 3, "is not stored"),
+        (("report", "--json", "--csv"), 3, "exclude each other"),
+        (("report", "--html", "."), 3, "--html ."),
+        (("export", "--jsonl", "/dev/full"), 1, "No space left on device"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_named(
+    desk: Desk, github: LoopbackGitHub, arguments: tuple[str | bytes, ...], code: int, words: str
+) -> None:
+    github.add_issue("octo/demo")
+    desk.call(*RUN)  # so that there is something to export
+    assert words in desk.complaint(code, *arguments)
+
+
+@pytest.mark.parametrize("option", ["--limit", "--max-items"])
+def test_a_number_that_no_database_holds_is_wrong_usage(desk: Desk, option: str) -> None:
+    done = desk.call(*RUN, option, "9" * 30)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_a_line_of_the_env_file_with_an_open_quote_is_named_and_not_left_out(desk: Desk) -> None:
+    (desk.folder / ".env").write_text(f'ISSUETIDE_THREADS=2\nANTHROPIC_API_KEY="{SECRET}\n')
+    assert ".env line 2" in desk.complaint(3, *RUN)
+
+
+def test_a_settings_file_that_nests_too_deep_is_named(desk: Desk) -> None:
+    (desk.folder / "issuetide.toml").write_text("a = " + "[" * 5000)
+    assert "issuetide.toml" in desk.complaint(3, *RUN)
+
+
+@pytest.mark.parametrize("command", [("status",), ("servers", "status"), ("servers", "stop")])
+@pytest.mark.parametrize("path", ["/dev/null", "/tmp/" + "a" * 300])
+def test_a_data_folder_that_cannot_be_one_is_named(desk: Desk, command: tuple[str, ...], path: str) -> None:
+    assert "ISSUETIDE_DATA_DIR" in desk.complaint(3, *command, ISSUETIDE_DATA_DIR=path, DATABASE_URL="")
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("CREATE TABLE alembic_version (version_num text); INSERT INTO alembic_version VALUES ('9999')", "newer"),
+        ("CREATE TABLE alembic_version (version_num text); INSERT INTO alembic_version VALUES ('0000')", "unknown"),
+        ("CREATE TABLE alembic_version (other text)", "a column of ours is missing"),
+        ("CREATE TABLE items (other text)", "has a name of ours"),
+        ("DROP SCHEMA public", "grant CREATE"),
+    ],
+)
+def test_a_database_that_cannot_be_upgraded_says_why(
+    desk: Desk, empty_database_url: str, statement: str, words: str
+) -> None:
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute(statement.encode())
+    assert words in desk.complaint(3, "db", "upgrade", DATABASE_URL=empty_database_url)
+
+
+def test_a_database_that_cannot_hold_every_letter_is_refused(desk: Desk, postgres_server: str) -> None:
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE narrow ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    try:
+        url = urlunsplit(urlsplit(postgres_server)._replace(path="/narrow"))
+        assert "ENCODING 'UTF8'" in desk.complaint(3, "db", "upgrade", DATABASE_URL=url)
+    finally:
+        with psycopg.connect(postgres_server, autocommit=True) as connection:
+            connection.execute("DROP DATABASE narrow WITH (FORCE)")
+
+
+@pytest.mark.parametrize(
+    ("setting", "code", "words"),
+    [("default_transaction_read_only = on", 3, "only takes reads"), ("statement_timeout = '1ms'", 8, "cancelled")],
+)
+def test_a_database_that_does_not_let_us_work_says_why(desk: Desk, setting: str, code: int, words: str) -> None:
+    with psycopg.connect(desk.settings["DATABASE_URL"]) as connection:
+        name = connection.info.dbname
+        connection.execute(f"ALTER DATABASE {name} SET {setting}".encode())
+    assert words in desk.complaint(code, *RUN)
+
+
+def test_what_strangers_wrote_reaches_no_terminal_raw(desk: Desk, github: LoopbackGitHub) -> None:
+    github.add_issue("octo/demo", HOSTILE, f"{HOSTILE}\n{HOSTILE}", labels=(HOSTILE,))
+    assert desk.call(*RUN).returncode == 0
+    for arguments in (
+        ("explain", "octo/demo#1"),
+        ("explain", "octo/demo#1", "--json"),
+        ("report",),
+        ("report", "--json"),
+        ("report", "--csv"),
+        ("status",),
+    ):
+        done = desk.call(*arguments)
+        assert done.returncode == 0, done.stderr
+        assert not set(done.stdout) & set("\x1b\x07\u202e"), arguments
+        assert arguments[0] == "status" or "[/] [bold]" in done.stdout
+
+
+def test_letters_that_the_output_lacks_are_shown_as_question_marks(desk: Desk, github: LoopbackGitHub) -> None:
+    github.add_issue("octo/demo", "An emoji \U0001f600 in Zürich", "漢字")
+    assert desk.call(*RUN).returncode == 0
+    for arguments in (("explain", "octo/demo#1"), ("report",), ("status",), ("tasks", "list"), RUN):
+        done = desk.call(*arguments, LC_ALL="C", PYTHONUTF8="0", PYTHONIOENCODING="ascii")
+        assert (done.returncode, done.stderr.count("Traceback")) == (0, 0), done.stderr
+    assert "An emoji ? in Z?rich" in desk.call("explain", "octo/demo#1", PYTHONIOENCODING="ascii").stdout
+
+
+def test_a_title_of_a_file_may_be_of_any_length(desk: Desk, github: LoopbackGitHub) -> None:
+    github.add_issue("octo/demo", "x" * 200_000, "y")
+    assert desk.call(*RUN).returncode == 0
+    assert desk.call("explain", "octo/demo#1").returncode == 0
+
+
+@pytest.mark.parametrize("arguments", [("report",), ("report", "--csv"), ("tasks", "list"), RUN])
+def test_an_output_that_takes_nothing_is_one_line_or_none(desk: Desk, arguments: tuple[str, ...]) -> None:
+    desk.call(*RUN)
+    shell = ["sh", "-c", '"$0" "$@" >/dev/full', *COMMAND, *arguments]
+    environment = {**os.environ, **desk.settings}
+    full = subprocess.run(shell, env=environment, cwd=desk.folder, capture_output=True, text=True, check=False)
+    complaints = [line for line in full.stderr.splitlines() if " INFO " not in line]
+    assert (full.returncode, len(complaints)) == (1, 1), full.stderr
+    assert "No space left on device" in complaints[0]
+    shell[2] = '"$0" "$@" >&- 2>&-'
+    closed = subprocess.run(shell, env=environment, cwd=desk.folder, capture_output=True, text=True, check=False)
+    assert closed.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_command_is_starting_is_one_line(desk: Desk, number: signal.Signals) -> None:
+    # The signal comes from inside, at the import of the first module that takes long.
+    code = (
+        "import os, sys\n"
+        "class Meeting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == 'sqlalchemy': os.kill(os.getpid(), {int(number)})\n"
+        "sys.meta_path.insert(0, Meeting())\n"
+        "sys.argv = ['issuetide', 'status']\n"
+        "from etl.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=desk.folder, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 130
+    assert done.stderr == "issuetide: interrupted before anything was done\n"
