@@ -15,8 +15,6 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +22,13 @@ import platformdirs
 from opensearchpy import OpenSearch, helpers
 from sqlalchemy import text
 
+from benchmarks.fetch_only import SilentProgress
 from etl.db.migrate import upgrade
 from etl.db.store import Store
 from etl.servers.opensearch import start_opensearch, stop_opensearch
 from etl.servers.postgres import start_postgres, stop_postgres
 from etl.sinks.opensearch import OpenSearchSink
-from etl.stages import Advance, Tally, export_stage, statistics_stage
+from etl.stages import Tally, export_stage, statistics_stage
 
 DISTRIBUTIONS = Path(platformdirs.user_cache_dir("issuetide", appauthor=False)) / "servers"
 FILL = """
@@ -59,23 +58,11 @@ FILL = """
 """
 
 
-class _Silent:
-    """Nobody looks."""
-
-    @contextmanager
-    def stage(self, title: str, total: int | None = None) -> Iterator[Advance]:  # noqa: ARG002  (the promise's names)
-        """A stage nobody is told of."""
-        yield self._advance
-
-    @staticmethod
-    def _advance(steps: int, **facts: object) -> None: ...
-
-
 def export(store: Store, url: str, prefix: str) -> tuple[float, float, int]:
     """CPU seconds, wall seconds and documents of the export stage into fresh indices."""
     sink, tally = OpenSearchSink(url, prefix), Tally()
     cpu, wall = time.process_time(), time.perf_counter()
-    export_stage(store, sink, 1, tally, _Silent())
+    export_stage(store, sink, 1, tally, SilentProgress())
     return time.process_time() - cpu, time.perf_counter() - wall, tally.counts["documents_written"]
 
 

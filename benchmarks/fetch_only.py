@@ -15,7 +15,7 @@ from etl.sources.github_issues import GitHubIssues
 from etl.stages import Advance, Tally, fetch_stage
 
 
-class _Silent:
+class SilentProgress:
     """Nobody looks."""
 
     @contextmanager
@@ -33,7 +33,7 @@ def main() -> None:
     store = Store(database_url)
     with GitHubClient(api_url, "bench", time.monotonic() + 3600) as client:
         scope = Scope((repository,), comments=False)
-        fetch_stage(store, GitHubIssues(client), scope, Tally(), _Silent(), set())
+        fetch_stage(store, GitHubIssues(client), scope, Tally(), SilentProgress(), set())
     store.close()
 
 
