@@ -83,12 +83,20 @@ def open_engine(url: str) -> Engine:
     """An engine for `url`; nothing is connected yet.
 
     Statements are not prepared on the server, so that PgBouncer in transaction mode can stand in between. None is
-    compiled either: PostgreSQL's JIT takes longer for our views than running them.
+    compiled either: PostgreSQL's JIT takes longer for our views than running them. What is sent is UTF-8, whatever the
+    database's encoding: the server then says what it cannot hold, and SQLAlchemy can read its answers (of a database
+    with SQL_ASCII the driver gives bytes otherwise).
     """
     engine = create_engine(
         sqlalchemy_url(url),
         pool_size=4,
-        connect_args={"connect_timeout": 10, "application_name": "issuetide", "prepare_threshold": None},
+        use_native_hstore=False,  # no column of ours has that type, and looking for it is three more round trips
+        connect_args={
+            "connect_timeout": 10,
+            "application_name": "issuetide",
+            "prepare_threshold": None,
+            "client_encoding": "utf8",
+        },
     )
     event.listen(engine, "connect", _switch_off_jit)
     return engine

@@ -35,11 +35,12 @@ def current_revision(connection: Connection) -> str | None:
 
 
 def check_schema(connection: Connection) -> None:
-    """Passes if the database is at the revision that this release needs.
+    """Passes if the database is at the revision that this release needs, and can hold every letter.
 
     Raises:
-        ConfigurationError: outdated, newer, or never set up; says what to run.
+        ConfigurationError: outdated, newer, never set up, or of another encoding; says what to run.
     """
+    _check_encoding(connection)
     revision = current_revision(connection)
     if revision == HEAD:
         return
@@ -49,6 +50,18 @@ def check_schema(connection: Connection) -> None:
     raise ConfigurationError(
         f"the database is at revision {revision}, this release needs {HEAD}; run `issuetide db upgrade`"
     )
+
+
+def _check_encoding(connection: Connection) -> None:
+    """Passes if the database takes every letter. The server told its encoding at the login: nothing is asked."""
+    driver = connection.connection.driver_connection
+    encoding = driver.info.parameter_status("server_encoding") if driver is not None else None
+    if encoding not in {None, "UTF8"}:
+        raise ConfigurationError(
+            f"the encoding of database {connection.engine.url.database} is {encoding}, which lacks letters of the"
+            " issues; make another one with ENCODING 'UTF8' TEMPLATE template0, name it in DATABASE_URL and run"
+            " `issuetide db upgrade`"
+        )
 
 
 def _refuse_newer(revision: str) -> None:
@@ -73,9 +86,7 @@ def upgrade_engine(engine: Engine, revision: str = "head") -> None:
         number = connection.execute(text("SELECT current_setting('server_version_num')::int")).scalar_one()
         if number < 150000:
             raise ConfigurationError(f"PostgreSQL {number // 10000} is too old; version 15 or newer is needed")
-        encoding = connection.execute(text("SELECT current_setting('server_encoding')")).scalar_one()
-        if encoding != "UTF8":
-            raise ConfigurationError(f"the database's encoding is {encoding}; create it with ENCODING 'UTF8'")
+        _check_encoding(connection)
         stored = current_revision(connection)
         _refuse_newer(stored or "")
         try:

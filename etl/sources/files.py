@@ -6,7 +6,7 @@ import weakref
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from shutil import copyfileobj
 from tempfile import SpooledTemporaryFile
@@ -53,6 +53,7 @@ class Files:
         self._path = str(path)
         self._shown = "standard input" if self._path == "-" else self._path
         self._stdin = stdin
+        self._now = datetime.now(UTC)
         self._spool: IO[bytes] | None = None
         self._known: dict[tuple[str, str], Repository] = {}
         self._addresses: dict[str, Repository] = {}
@@ -151,7 +152,7 @@ class Files:
         repository = self._repository_of(value, scope)
         if only and repository.full_name.lower() not in only:
             return None
-        return parse_item(value, repository, doubtful=record.doubtful)
+        return parse_item(value, repository, doubtful=record.doubtful, now=self._now)
 
     def _repository_of(self, value: Mapping[str, Any], scope: Scope) -> Repository:
         given = value.get("repository")

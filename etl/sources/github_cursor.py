@@ -7,7 +7,7 @@ from typing import Any
 
 from etl.errors import ConfigurationError
 from etl.records import Stream
-from etl.sources.github_json import Decoded
+from etl.sources.github_json import Decoded, is_believable
 
 OVERLAP = timedelta(minutes=15)
 """How far a run reads back before the newest change it knows: lists may lag writes by up to about eight minutes."""
@@ -74,7 +74,7 @@ def write_time(time: datetime) -> str:
 
 def moved(position: Position, page: Decoded, now: datetime, oldest: datetime | None) -> Position:
     """The position after a page: it never goes back, and never ahead of `now`, GitHub's clock when it answered."""
-    newest = max(change_times(page), default=None)
+    newest = max(change_times(page, now), default=None)
     if newest is not None:
         newest = min(newest, now)
         known = parse_time(position.newest)
@@ -89,13 +89,17 @@ def moved(position: Position, page: Decoded, now: datetime, oldest: datetime | N
     )
 
 
-def change_times(page: Decoded) -> list[datetime]:
-    """When each object of a page changed last, also of those that are not wanted."""
+def change_times(page: Decoded, now: datetime) -> list[datetime]:
+    """When each object of a page changed last, also of those that are not wanted.
+
+    Times that are not believable by the clock `now` are left out: one of the year 9999 would let a walk by `since` end
+    before the objects in between.
+    """
     times = []
     for record in page.value:
         value = record.get("updated_at") if isinstance(record, dict) else None
         time = parse_time(value) if isinstance(value, str) else None
-        if time is not None:
+        if time is not None and is_believable(time, now):
             times.append(time)
     return times
 

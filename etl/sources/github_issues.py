@@ -25,7 +25,7 @@ from itertools import islice
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from etl.errors import ConfigurationError, SkipError, UnavailableError
+from etl.errors import ConfigurationError, IssuetideError, SkipError, UnavailableError
 from etl.github import GitHubClient, Response
 from etl.records import Item, Page, Repository, Scope, Stream
 from etl.sources.base import repository_key
@@ -148,7 +148,11 @@ class GitHubIssues:
 
     def _repository(self, name: str) -> Repository | None:
         """What GitHub says of a repository today; None where its issues are switched off."""
-        body = self._get(f"/repos/{name}", f"repository {name}", decode=decode_json).body.value
+        try:
+            body = self._get(f"/repos/{name}", f"repository {name}", decode=decode_json, may_be_gone=True).body.value
+        except SkipError as missing:
+            self._check_api_root()
+            raise ConfigurationError(str(missing)) from None
         try:
             github_id, full_name = body["id"], body["full_name"]
         except (TypeError, KeyError):
@@ -159,6 +163,26 @@ class GitHubIssues:
             _log.warning("repository has issues switched off, nothing to fetch repository=%s", full_name)
             return None
         return Repository(repository_key(self._host, github_id, full_name), self._host, github_id, full_name)
+
+    def _check_api_root(self) -> None:
+        """Passes if what answers there is the root of GitHub's API; asked once a repository was not found.
+
+        Raises:
+            ConfigurationError: it is something else, and so nothing below it says anything about a repository.
+        """
+        try:
+            root = self._get("/", "the root of the API", decode=_decode_anything, may_be_gone=True).body
+        except SkipError:
+            root = None
+        except IssuetideError as error:
+            # Then nothing is known of the address, and what was said of the repository stands.
+            _log.debug("root of the API could not be asked reason=%s", error)
+            return
+        if not isinstance(root, dict) or "repository_url" not in root:
+            raise ConfigurationError(
+                f"{self._client.api_url} is not the root of GitHub's API (404): set GITHUB_API_URL to "
+                "https://api.github.com, or to https://HOST/api/v3 of an Enterprise server"
+            )
 
     def _changed_issues(self, stream: Stream, scope: Scope, position: Position) -> Iterator[Page]:
         """One list of issues, oldest change first, from the position to its end."""
@@ -175,7 +199,7 @@ class GitHubIssues:
             if response.status == 304:
                 yield Page(())
                 return
-            items, skipped = _parsed(response.body, repository, scope, address)
+            items, skipped = _parsed(response, repository, scope, address)
             if label is not None:
                 _note_oldest(met, items)
                 if began_whole and scope.comments:
@@ -212,7 +236,7 @@ class GitHubIssues:
             try:
                 while address:
                     response = self._get(address, what, decode=_decode_list, may_be_gone=True)
-                    comments += _parsed(response.body, issue.repository, scope, address)[0]
+                    comments += _parsed(response, issue.repository, scope, address)[0]
                     address = response.next_url
             except SkipError as gone:
                 _log.info("issue went away while its comments were read: %s", gone)
@@ -241,7 +265,7 @@ class GitHubIssues:
         address: str | None = _address(repository, "issues", None, label, state="all", sort="created", direction="desc")
         while address:
             response = self._get(address, f"the issues of {repository.full_name}", decode=_decode_list)
-            items, unreadable = _parsed(response.body, repository, scope, address)
+            items, unreadable = _parsed(response, repository, scope, address)
             skipped += unreadable
             yield from items
             address = response.next_url
@@ -262,7 +286,7 @@ class GitHubIssues:
             if response.status == 304:
                 yield Page(())
                 return
-            items, skipped = _parsed(response.body, repository, scope, walk.address)
+            items, skipped = _parsed(response, repository, scope, walk.address)
             if limited:
                 items = [item for item in items if item.parent_number in met.numbers]
             position = moved(position, response.body, response.date, None)
@@ -295,7 +319,7 @@ class _CommentWalk:
 
     def following(self, response: Response) -> Response:
         """The page after `response`: from the second before its newest row, else the next of a full second."""
-        newest = max(change_times(response.body), default=None)
+        newest = max(change_times(response.body, response.date), default=None)
         if newest is not None and (self._since is None or newest - _SECOND > self._since):
             self._since = newest - _SECOND
             self.address = self._from_since()
@@ -331,18 +355,21 @@ def _address(repository: Repository, path: str, since: datetime | None, label: s
     return f"/repos/{repository.full_name}/{path}?{urlencode(query, quote_via=quote)}"
 
 
-def _parsed(page: Decoded, repository: Repository, scope: Scope, address: str) -> tuple[list[Item], list[str]]:
+def _parsed(response: Response, repository: Repository, scope: Scope, address: str) -> tuple[list[Item], list[str]]:
     """The wanted items of a page, and a line for each object that cannot be used."""
     items: list[Item] = []
     skipped: list[str] = []
     kinds = scope.kinds
+    page: Decoded = response.body
+    # Either clock may be slow: what one of them believes is not left out.
+    now = max(response.date, datetime.now(UTC))
     for record in page.value:
         try:
             if isinstance(record, dict):
                 kind = kind_of_parent(record) if "issue_url" in record else kind_of(record)
                 if kind not in kinds:
                     continue
-            items.append(parse_item(record, repository, doubtful=page.doubtful))
+            items.append(parse_item(record, repository, doubtful=page.doubtful, now=now))
         except SkipError as error:
             skipped.append(f"{repository.full_name}: {error} (in {address})")
     return items, skipped
@@ -353,6 +380,14 @@ def _decode_list(data: bytes) -> Decoded:
     if not isinstance(decoded.value, list):
         raise ValueError("not a list")  # noqa: TRY004  (the client takes ValueError for a broken body)
     return decoded
+
+
+def _decode_anything(data: bytes) -> Any:  # noqa: ANN401  (any JSON value)
+    """A JSON value; None for what is none, which here is an answer too."""
+    try:
+        return decode_json(data).value
+    except ValueError:
+        return None
 
 
 def _note_oldest(met: _Met, items: Sequence[Item]) -> None:

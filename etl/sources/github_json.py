@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any, NamedTuple, NoReturn
 from urllib.parse import urlsplit
@@ -22,6 +22,9 @@ _NESTING = frozenset({dict, list})
 _MOST_KEYS = 4096
 _LARGEST_ID = 2**63 - 1
 _LARGEST_COUNT = 2**31 - 1
+_EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
+"""Older than any tracker that issues were ever imported from; trends have a document for each day since the oldest."""
+_DAY = timedelta(days=1)
 
 
 class Decoded(NamedTuple):
@@ -55,19 +58,22 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def parse_item(record: object, repository: Repository, *, doubtful: bool) -> Item:
+def parse_item(record: object, repository: Repository, *, doubtful: bool, now: datetime) -> Item:
     """One issue, pull request (key `pull_request`) or comment (key `issue_url`).
 
     The payload keeps the object less title, body and every key that ends in `url` (hypermedia links, the repository's
-    too), `node_id` and the `assignee` that newer API versions no longer send.
+    too), `node_id` and the `assignee` that newer API versions no longer send. An issue that was closed before it was
+    opened, as importers write it, counts as closed when it was opened; the payload keeps the time that was given.
 
     Args:
         record: the decoded object.
         repository: what it belongs to.
         doubtful: as `decode_json` said of it.
+        now: the clock of who sent it (this machine's may be wrong), or this machine's for a file.
 
     Raises:
-        SkipError: a field is missing or of another type; names the object and the field, the caller adds where it was.
+        SkipError: a field is missing, of another type, or a time that `is_believable` does not believe; names the
+            object and the field, the caller adds where it was.
     """
     if not isinstance(record, dict):
         raise SkipError("not a JSON object")
@@ -77,7 +83,7 @@ def parse_item(record: object, repository: Repository, *, doubtful: bool) -> Ite
         if doubtful:
             fields, replaced = _cleaned(fields)
         parse = _comment if "issue_url" in fields else _issue
-        return parse(fields, repository, replaced)
+        return parse(fields, repository, replaced, now + _DAY)
     except SkipError as error:
         raise SkipError(f"{_name(fields)}: {error}") from None
     except RecursionError:
@@ -85,6 +91,11 @@ def parse_item(record: object, repository: Repository, *, doubtful: bool) -> Ite
     except (TypeError, ValueError) as error:
         # orjson's words for what it cannot write ("Integer exceeds 64-bit range"); they hold no content.
         raise SkipError(f"{_name(fields)}: {error}") from None
+
+
+def is_believable(time: datetime, now: datetime) -> bool:
+    """Whether something can have happened then: since 1990, and no more than a day after the clock `now`."""
+    return _EARLIEST <= time <= now + _DAY
 
 
 def is_comment(record: object) -> bool:
@@ -135,7 +146,7 @@ def list_filter(labels: Sequence[str], kinds: Sequence[Kind]) -> str:
     )
 
 
-def _issue(record: dict[str, Any], repository: Repository, replaced: int) -> Item:
+def _issue(record: dict[str, Any], repository: Repository, replaced: int, latest: datetime) -> Item:
     number = _identity(record, "number")
     title = _text(record, "title")
     if title is None:
@@ -146,7 +157,7 @@ def _issue(record: dict[str, Any], repository: Repository, replaced: int) -> Ite
     if comments is not None and not (type(comments) is int and 0 <= comments <= _LARGEST_COUNT):
         raise SkipError("comments is not a count")
     author, author_type = _author(record)
-    created_at = _time(record, "created_at")
+    created_at = _time(record, "created_at", latest)
     payload = _payload(record)
     return Item(
         repository=repository,
@@ -164,8 +175,8 @@ def _issue(record: dict[str, Any], repository: Repository, replaced: int) -> Ite
         assignees=_names(record, "assignees", "login"),
         comments=comments,
         created_at=created_at,
-        updated_at=created_at if record.get("updated_at") is None else _time(record, "updated_at"),
-        closed_at=None if record.get("closed_at") is None else _time(record, "closed_at"),
+        updated_at=created_at if record.get("updated_at") is None else _time(record, "updated_at", latest),
+        closed_at=None if record.get("closed_at") is None else max(created_at, _time(record, "closed_at", latest)),
         url=url,
         payload=payload.decode(),
         content_hash=_hash(payload, [title, body, url]),
@@ -173,7 +184,7 @@ def _issue(record: dict[str, Any], repository: Repository, replaced: int) -> Ite
     )
 
 
-def _comment(record: dict[str, Any], repository: Repository, replaced: int) -> Item:
+def _comment(record: dict[str, Any], repository: Repository, replaced: int, latest: datetime) -> Item:
     external_id = _identity(record, "id")
     number = (_text(record, "issue_url") or "").rpartition("/")[2]
     if not (number.isascii() and number.isdecimal()) or int(number) > _LARGEST_ID:
@@ -181,7 +192,7 @@ def _comment(record: dict[str, Any], repository: Repository, replaced: int) -> I
     body = _text(record, "body")
     url = _text(record, "html_url")
     author, author_type = _author(record)
-    created_at = _time(record, "created_at")
+    created_at = _time(record, "created_at", latest)
     payload = _payload(record)
     return Item(
         repository=repository,
@@ -199,7 +210,7 @@ def _comment(record: dict[str, Any], repository: Repository, replaced: int) -> I
         assignees=(),
         comments=None,
         created_at=created_at,
-        updated_at=created_at if record.get("updated_at") is None else _time(record, "updated_at"),
+        updated_at=created_at if record.get("updated_at") is None else _time(record, "updated_at", latest),
         closed_at=None,
         url=url,
         payload=payload.decode(),
@@ -281,17 +292,26 @@ def _text(record: Mapping[str, Any], key: str) -> str | None:
     raise SkipError(f"{key} is not a text")
 
 
-def _time(record: Mapping[str, Any], key: str) -> datetime:
+def _time(record: Mapping[str, Any], key: str, latest: datetime) -> datetime:
     value = record.get(key)
+    time = _utc(value)
+    if time is None:
+        raise SkipError(f"{key} is missing" if value is None else f"{key} is not a time with its zone")
+    if _EARLIEST <= time <= latest:
+        return time
+    bound = f"before {_EARLIEST.year}" if time < _EARLIEST else f"later than tomorrow, {latest:%Y-%m-%d}"
+    raise SkipError(f"{key} {time.isoformat()} cannot be: it is {bound}")
+
+
+def _utc(value: Any) -> datetime | None:  # noqa: ANN401  (whatever the object holds there)
+    """A text as a time in UTC; None if it is none, or one without its zone."""
     try:
-        time = datetime.fromisoformat(value)  # type: ignore[arg-type]  # another type raises TypeError below
+        time = datetime.fromisoformat(value)
         if time.tzinfo is UTC:
             return time
-        if time.tzinfo is not None:
-            return time.astimezone(UTC)
+        return None if time.tzinfo is None else time.astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
-        pass
-    raise SkipError(f"{key} is missing" if value is None else f"{key} is not a time with its zone")
+        return None
 
 
 def _author(record: Mapping[str, Any]) -> tuple[str | None, str | None]:

@@ -1,5 +1,6 @@
 """What goes wrong at the command: one line that names the input and the way out, the documented exit code."""
 
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,8 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
+from etl.db.migrate import HEAD
+from tests.loopback.anthropic import LoopbackAnthropic
 from tests.loopback.github import LoopbackGitHub
 
 COMMAND = [sys.executable, "-m", "etl.cli"]
@@ -131,6 +134,60 @@ def test_an_option_that_cannot_be_used_is_named(
     assert words in desk.complaint(code, *arguments)
 
 
+@pytest.mark.parametrize("command", [RULES, ("fetch",)])
+def test_a_malformed_repository_of_a_file_is_named_before_a_run_is_recorded(desk: Desk, command: tuple[str]) -> None:
+    (desk.folder / "issues.jsonl").write_text("{}\n")
+    assert "owner/name" in desk.complaint(3, *command, "--input", "issues.jsonl", "--repo", "octo")
+    with psycopg.connect(desk.settings["DATABASE_URL"]) as connection:
+        assert connection.execute("SELECT count(*) FROM runs").fetchone() == (0,)
+
+
+def test_what_cannot_have_happened_then_is_left_out_by_name_and_the_rest_is_stored(desk: Desk) -> None:
+    records = [
+        {
+            "number": number,
+            "title": f"Title {number}",
+            "repository_url": "https://api.github.com/repos/octo/demo",
+            "created_at": f"{year}-06-01T00:00:00Z",
+        }
+        for number, year in ((1, "0001"), (2, "2024"), (3, "9999"))
+    ]
+    (desk.folder / "issues.jsonl").write_text("\n".join(map(json.dumps, records)))
+    for _ in range(2):
+        done = desk.call(*RULES, "--task", "issue_kind", "--input", "issues.jsonl", "--json")
+        outcome = json.loads(done.stdout)
+        assert (done.returncode, outcome["status"], outcome["items_skipped"]) == (4, "partial", 2), done.stderr
+        assert "issues.jsonl line 1: issue 1: created_at 0001-06-01T00:00:00+00:00 cannot be" in outcome["notes"][0]
+        assert "issues.jsonl line 3: issue 3: created_at 9999-06-01T00:00:00+00:00 cannot be" in outcome["notes"][1]
+        with psycopg.connect(desk.settings["DATABASE_URL"]) as connection:
+            assert connection.execute("SELECT number FROM issues").fetchall() == [(2,)]
+            first_day = connection.execute("SELECT min(day)::text FROM category_daily").fetchone()
+        assert first_day == ("2024-06-01",)
+
+
+@pytest.mark.parametrize("path", ["/wrong", "/v1"])
+def test_a_wrong_path_of_the_anthropic_api_names_the_setting_and_loses_nothing(
+    desk: Desk, github: LoopbackGitHub, path: str
+) -> None:
+    github.add_issue("octo/demo", "It crashes with an error", "Always.")
+    run = ("run", "--repo", "octo/demo", "--task", "issue_kind")
+    with LoopbackAnthropic(key="sk-ant-x") as anthropic:
+        wrong = {"ANTHROPIC_API_KEY": "sk-ant-x", "ANTHROPIC_BASE_URL": f"{anthropic.url}{path}"}
+        complaint = desk.complaint(3, *run, **wrong)
+        assert f"{anthropic.url}{path} is not the root of the Anthropic API" in complaint
+        assert "set ANTHROPIC_BASE_URL" in complaint
+        mended = desk.call(*run, "--json", **{**wrong, "ANTHROPIC_BASE_URL": anthropic.url})
+        assert json.loads(mended.stdout)["texts_asked"] == 1, mended.stderr
+
+
+def test_a_wrong_path_of_the_github_api_names_the_setting_and_loses_nothing(desk: Desk, github: LoopbackGitHub) -> None:
+    github.add_issue("octo/demo", "It crashes with an error", "Always.")
+    complaint = desk.complaint(3, *RUN, GITHUB_API_URL=f"{github.url}/wrong")
+    assert f"{github.url}/wrong is not the root of GitHub's API" in complaint
+    assert "set GITHUB_API_URL" in complaint
+    assert json.loads(desk.call(*RUN, "--json").stdout)["items_new"] == 1
+
+
 @pytest.mark.parametrize("option", ["--limit", "--max-items"])
 def test_a_number_that_no_database_holds_is_wrong_usage(desk: Desk, option: str) -> None:
     done = desk.call(*RUN, option, "9" * 30)
@@ -172,12 +229,23 @@ def test_a_database_that_cannot_be_upgraded_says_why(
     assert words in desk.complaint(3, "db", "upgrade", DATABASE_URL=empty_database_url)
 
 
-def test_a_database_that_cannot_hold_every_letter_is_refused(desk: Desk, postgres_server: str) -> None:
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_cannot_hold_every_letter_is_refused(
+    desk: Desk, github: LoopbackGitHub, postgres_server: str, encoding: str
+) -> None:
+    github.add_issue("octo/demo", "An emoji \U0001f600 in Zürich", "漢字")
     with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE narrow ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+        connection.execute(f"CREATE DATABASE narrow ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0".encode())
     try:
         url = urlunsplit(urlsplit(postgres_server)._replace(path="/narrow"))
-        assert "ENCODING 'UTF8'" in desk.complaint(3, "db", "upgrade", DATABASE_URL=url)
+        complaint = desk.complaint(3, "db", "upgrade", DATABASE_URL=url)
+        assert f"database narrow is {encoding}" in complaint
+        assert "ENCODING 'UTF8'" in complaint
+        with psycopg.connect(url) as connection:  # as an earlier release may have left it
+            connection.execute("CREATE TABLE alembic_version (version_num text)")
+            connection.execute("INSERT INTO alembic_version VALUES (%s)", (HEAD,))
+        for arguments in (RUN, ("status",), ("explain", "octo/demo#1"), ("report",)):
+            assert desk.complaint(3, *arguments, DATABASE_URL=url) == complaint
     finally:
         with psycopg.connect(postgres_server, autocommit=True) as connection:
             connection.execute("DROP DATABASE narrow WITH (FORCE)")

@@ -274,6 +274,41 @@ def test_a_row_from_the_future_does_not_carry_the_cursor_ahead_of_githubs_clock(
     assert reader.titles()[1] == "Now"
 
 
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00Z", "1989-12-31T00:00:00Z", "9999-12-31T23:59:59Z"])
+def test_an_issue_of_an_unbelievable_day_is_named_and_the_others_go_on_run_after_run(
+    github: LoopbackGitHub, moment: str
+) -> None:
+    unbelievable = {"created_at": moment, "updated_at": moment}
+    github.add_issue(NAME, created_at=BEGIN, extra=unbelievable)
+    reader = Reader(github)
+    reader.run()
+    assert reader.titles() == {}
+    assert "acme/rocket: issue 1: created_at" in reader.skipped[0]
+    assert "/issues?" in reader.skipped[0]
+    number = github.add_issue(NAME, "Believable", created_at=BEGIN + HOUR)
+    reader.run()
+    assert reader.titles() == {number: "Believable"}
+    github.edit_issue(NAME, 1, extra={})
+    reader.run()
+    assert set(reader.titles()) == {1, number}
+
+
+def test_a_fast_clock_of_github_hides_no_issue(github: LoopbackGitHub) -> None:
+    github.advance(72 * HOUR)
+    github.add_issue(NAME, "Of the day after tomorrow")
+    reader = Reader(github)
+    reader.run()
+    assert reader.titles() == {1: "Of the day after tomorrow"}
+
+
+def test_a_slow_clock_of_github_hides_no_issue(github: LoopbackGitHub) -> None:
+    github.add_issue(NAME, "Of today")
+    github.date_skew = -72 * HOUR
+    reader = Reader(github)
+    reader.run()
+    assert reader.titles() == {1: "Of today"}
+
+
 def test_a_clock_of_github_that_jumps_back_does_not_pull_the_cursor_back(github: LoopbackGitHub) -> None:
     _fill(github, 3)
     github.edit_issue(NAME, 1)
@@ -466,6 +501,33 @@ def test_an_unknown_repository_a_malformed_name_and_a_label_with_a_comma_are_ref
     with pytest.raises(ConfigurationError, match="without commas"):
         reader.run(Scope((NAME,), labels=("a,b",)))
     assert len(github.journal) == asked
+
+
+@pytest.mark.parametrize("path", ["/wrong", "/api/v3"])
+def test_a_wrong_path_names_the_setting_and_an_unknown_repository_does_not(github: LoopbackGitHub, path: str) -> None:
+    with GitHubClient(github.url + path, "ghp_test", time.monotonic() + 60) as client:
+        with pytest.raises(ConfigurationError, match=r"set GITHUB_API_URL to https://api\.github\.com") as caught:
+            list(GitHubIssues(client).streams(Scope((NAME,))))
+        assert f"{github.url}{path} is not the root" in str(caught.value)
+        assert client.counters()["calls"] == 2
+    with pytest.raises(ConfigurationError, match="check the spelling") as caught:
+        Reader(github).run(Scope(("acme/nothing",)))
+    assert "GITHUB_API_URL" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_root_that_cannot_be_asked_leaves_what_was_said_of_the_repository(
+    github: LoopbackGitHub, status: int
+) -> None:
+    github.fail_next(status, skip=1)
+    with pytest.raises(ConfigurationError, match="repository acme/nothing was not found"):
+        Reader(github).run(Scope(("acme/nothing",)))
+
+
+def test_a_page_of_another_site_at_the_root_names_the_setting(github: LoopbackGitHub) -> None:
+    github.fail_next("html", skip=1)
+    with pytest.raises(ConfigurationError, match="GITHUB_API_URL"):
+        Reader(github).run(Scope(("acme/nothing",)))
 
 
 def test_a_server_that_is_no_github_is_named(github: LoopbackGitHub) -> None:

@@ -123,6 +123,9 @@ def answered(github: "LoopbackGitHub", request: Request) -> Answer:
         return Answer(200, render({"resources": {"core": window}}))
     if not github.spend():
         return _said(github.limit_status, "API rate limit exceeded for user ID 1.")
+    if request.path == "/":
+        root = {"current_user_url": f"{github.url}/user", "repository_url": f"{github.url}/repos/{{owner}}/{{repo}}"}
+        return Answer(200, render(root))
     if request.path == "/user":
         return (
             Answer(200, render(github.render.user("tester", "User")))

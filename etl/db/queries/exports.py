@@ -34,11 +34,19 @@ row versions are not in commit order (facts/postgres.md)."""
 
 
 def resolve_sink(connection: Connection, identity: str) -> int:
-    """The id of the sink with this identity, entered if new."""
+    """The id of the sink with this identity, entered if new.
+
+    An index that was deleted and made anew is a new sink with the same name: what the old one refused is forgotten, as
+    all of it is sent again.
+    """
     found = connection.execute(text("SELECT id FROM sinks WHERE identity = :identity"), {"identity": identity})
     known = found.scalar_one_or_none()
     if known is not None:
         return int(known)
+    connection.execute(
+        text("DELETE FROM dead_letters USING sinks s WHERE s.id = sink_id AND starts_with(s.identity, :name)"),
+        {"name": identity.rpartition("/")[0] + "/"},
+    )
     return int(
         connection.execute(
             text("""
@@ -89,9 +97,14 @@ def insert_push_results(connection: Connection, sink_id: int, results: Sequence[
     """Remembers what the sink holds now, and what it refused.
 
     A stale document counts as held at our version: the sink has a newer one, and sending ours again changes nothing.
+    What is held is no dead letter any more.
     """
     held = [result.document for result in results if result.status != "rejected"]
     if held:
+        connection.execute(
+            text("DELETE FROM dead_letters WHERE sink_id = :sink_id AND document_id = ANY (:ids)"),
+            {"sink_id": sink_id, "ids": [document.id for document in held]},
+        )
         connection.execute(
             text("""
                 INSERT INTO exports AS e (sink_id, document_id, row_version)

@@ -18,11 +18,11 @@ from tests.loopback.github_world import Comment, Issue, Renderer, Repo
 ROCKET = Repo(7, "acme/rocket")
 BOAT = Repo(8, "acme/boat")
 RENDERER = Renderer("https://api.github.com", "https://github.com")
-DAY = 86_400
+HOUR = 3_600
 
 
 def _issue(number: int, repo: Repo = ROCKET, **fields: Any) -> dict[str, Any]:
-    opened = 1_700_000_000 + number * DAY
+    opened = 1_700_000_000 + number * HOUR
     return RENDERER.issue(repo, Issue(number, 900 + number, f"Title {number}", "Body", opened, opened, **fields))
 
 
@@ -145,7 +145,7 @@ def test_a_repository_is_found_wherever_an_object_names_it(tmp_path: Path, missi
 
 def test_an_enterprise_host_is_part_of_the_repository(tmp_path: Path) -> None:
     renderer = Renderer("https://ghe.example.com/api/v3", "https://ghe.example.com")
-    record = renderer.issue(ROCKET, Issue(1, 1, "T", "B", 0, 0))
+    record = renderer.issue(ROCKET, Issue(1, 1, "T", "B", 1_700_000_000, 1_700_000_000))
     item = _items(Files(_write(tmp_path, [record])))[0]
     assert (item.repository.host, item.repository.full_name) == ("ghe.example.com", "acme/rocket")
     assert item.repository.key != repository_key("github.com", None, "acme/rocket")

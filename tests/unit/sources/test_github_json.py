@@ -15,6 +15,7 @@ from tests.loopback.github_world import Comment, Issue, Renderer, Repo
 
 REPOSITORY = Repository(7, "github.com", 7, "acme/rocket")
 RENDERER = Renderer("https://api.github.com", "https://github.com")
+NOW = datetime(2024, 6, 1, 12, tzinfo=UTC)
 
 
 def _issue(**fields: Any) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def _comment(body: str = "Same here") -> dict[str, Any]:
 
 def _parse(record: Any) -> Item:
     decoded = decode_json(json.dumps(record).encode())
-    return parse_item(decoded.value, REPOSITORY, doubtful=decoded.doubtful)
+    return parse_item(decoded.value, REPOSITORY, doubtful=decoded.doubtful, now=NOW)
 
 
 def test_an_issue_becomes_an_item_with_every_column() -> None:
@@ -135,7 +136,7 @@ def test_a_text_that_moves_from_title_to_body_changes_the_hash() -> None:
 def test_what_postgresql_refuses_is_replaced_and_counted(body: bytes, expected: str, replaced: int) -> None:
     data = orjson.dumps({**_issue(), "body": "BODY"}).replace(b'"BODY"', body)
     decoded = decode_json(data)
-    item = parse_item(decoded.value, REPOSITORY, doubtful=decoded.doubtful)
+    item = parse_item(decoded.value, REPOSITORY, doubtful=decoded.doubtful, now=NOW)
     assert (item.body, item.replaced) == (expected, replaced)
 
 
@@ -198,6 +199,13 @@ def test_an_object_without_updated_at_was_last_changed_when_it_was_opened() -> N
         ({"created_at": "2024-01-01"}, "issue 12: created_at is not a time with its zone"),
         ({"created_at": 5}, "issue 12: created_at is not a time with its zone"),
         ({"updated_at": "0001-01-01T00:00:00+09:00"}, "issue 12: updated_at is not a time with its zone"),
+        (
+            {"created_at": "0001-01-01T00:00:00Z"},
+            "issue 12: created_at 0001-01-01T00:00:00+00:00 cannot be",
+        ),
+        ({"created_at": "1989-12-31T23:59:59Z"}, "1989-12-31T23:59:59+00:00 cannot be: it is before 1990"),
+        ({"updated_at": "2024-06-02T12:00:01Z"}, "updated_at 2024-06-02T12:00:01+00:00 cannot be: it is later than"),
+        ({"closed_at": "9999-12-31T23:59:59Z"}, "closed_at 9999-12-31T23:59:59+00:00 cannot be: it is later than"),
         ({"closed_at": "soon"}, "issue 12: closed_at is not a time with its zone"),
         ({"user": "alice"}, "issue 12: user is not an object"),
         ({"user": {"login": 1}}, "issue 12: login is not a text"),
@@ -224,19 +232,36 @@ def test_a_malformed_object_is_named_with_its_field(change: dict[str, Any], mess
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("moment", ["1990-01-01T00:00:00Z", "2024-06-02T12:00:00Z"])
+def test_the_oldest_and_the_newest_time_that_can_be_are_taken(moment: str) -> None:
+    item = _parse({**_issue(), "created_at": moment, "updated_at": moment, "closed_at": moment})
+    assert item.created_at == item.updated_at == item.closed_at == datetime.fromisoformat(moment)
+
+
+def test_a_comment_of_an_unbelievable_day_is_named_too() -> None:
+    with pytest.raises(SkipError, match=r"comment 555: created_at 3024-\S+ cannot be"):
+        _parse({**_comment(), "created_at": "3024-01-01T00:00:00Z"})
+
+
+def test_an_issue_closed_before_it_was_opened_counts_as_closed_when_it_was() -> None:
+    item = _parse({**_issue(state="closed"), "closed_at": "2010-01-01T00:00:00Z"})
+    assert item.closed_at == item.created_at
+    assert json.loads(item.payload)["closed_at"] == "2010-01-01T00:00:00Z"
+
+
 @pytest.mark.parametrize("record", [[], "text", 5, None])
 def test_what_is_no_object_is_skipped(record: Any) -> None:
     with pytest.raises(SkipError, match="not a JSON object"):
-        parse_item(record, REPOSITORY, doubtful=False)
+        parse_item(record, REPOSITORY, doubtful=False, now=NOW)
 
 
 def test_a_number_beyond_64_bits_and_deep_nesting_are_skips_not_crashes() -> None:
     big = decode_json(orjson.dumps(_issue())[:-1] + b',"big":' + b"9" * 30 + b',"x":"\\ud800"}')
     with pytest.raises(SkipError, match="issue 12"):
-        parse_item(big.value, REPOSITORY, doubtful=big.doubtful)
+        parse_item(big.value, REPOSITORY, doubtful=big.doubtful, now=NOW)
     deep = decode_json(orjson.dumps(_issue())[:-1] + b',"deep":' + b"[" * 900 + b"]" * 900 + b"}")
     with pytest.raises(SkipError, match="issue 12"):
-        parse_item(deep.value, REPOSITORY, doubtful=deep.doubtful)
+        parse_item(deep.value, REPOSITORY, doubtful=deep.doubtful, now=NOW)
 
 
 @pytest.mark.parametrize(
