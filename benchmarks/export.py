@@ -28,7 +28,9 @@ from etl.db.store import Store
 from etl.servers.opensearch import start_opensearch, stop_opensearch
 from etl.servers.postgres import start_postgres, stop_postgres
 from etl.sinks.opensearch import OpenSearchSink
-from etl.stages import Tally, export_stage, statistics_stage
+from etl.stages.base import Tally
+from etl.stages.export import export_stage, prepare_sink
+from etl.stages.statistics import update_statistics
 
 DISTRIBUTIONS = Path(platformdirs.user_cache_dir("issuetide", appauthor=False)) / "servers"
 FILL = """
@@ -62,7 +64,7 @@ def export(store: Store, url: str, prefix: str) -> tuple[float, float, int]:
     """CPU seconds, wall seconds and documents of the export stage into fresh indices."""
     sink, tally = OpenSearchSink(url, prefix), Tally()
     cpu, wall = time.process_time(), time.perf_counter()
-    export_stage(store, sink, 1, tally, SilentProgress())
+    export_stage(store, prepare_sink(store, sink), 1, tally, SilentProgress())
     return time.process_time() - cpu, time.perf_counter() - wall, tally.counts["documents_written"]
 
 
@@ -98,7 +100,7 @@ def main() -> None:
             for statement in FILL.split(";\n"):
                 if statement.strip():
                     connection.execute(text(statement), {"count": options.documents} if ":count" in statement else {})
-        statistics_stage(store, Tally())
+        update_statistics(store, Tally())
         with store.reading() as connection:
             rows = connection.execute(text("SELECT document_id, row_version, source FROM classification_documents"))
             sources = [(row[0], row[1], row[2]) for row in rows]

@@ -8,7 +8,6 @@ IssuetideError
 │   ├── RateLimitError       the wait that a service asks for does not fit the run's deadline     exit 6
 │   ├── LockedError          another run works on the same scope                                  exit 7
 │   └── UnavailableError     a server did not answer, or kept failing, within the retries         exit 8
-├── RetryError               the same call may succeed later; the callee's own retries are used up
 └── SkipError                this one item cannot be used; the others go on
 ```
 
@@ -55,10 +54,6 @@ class UnavailableError(StopError):
     """A server did not answer, or kept failing, within the allowed retries."""
 
     exit_code = 8
-
-
-class RetryError(IssuetideError):
-    """The same call may succeed later; the retries of the place that raised it are used up."""
 
 
 class SkipError(IssuetideError):

@@ -17,25 +17,17 @@ from etl.db.migrate import check_schema
 from etl.db.queries import classifications as class_queries
 from etl.db.queries import items as item_queries
 from etl.db.queries import runs as run_queries
+from etl.db.queries.classifications import PendingScope
 from etl.db.store import Store
 from etl.records import Scope
 from etl.sinks.base import Sink
 from etl.sources.base import Source
-from etl.stages import (
-    Asking,
-    Progress,
-    Tally,
-    classify_stage,
-    count_waiting_documents,
-    count_waiting_texts,
-    estimate_stage,
-    export_runs,
-    export_stage,
-    fetch_stage,
-    fingerprint_stage,
-    register_stage,
-    statistics_stage,
-)
+from etl.stages.base import Progress, Tally
+from etl.stages.classify import Asking, classify_stage, count_waiting_texts, estimate_stage, register_tasks
+from etl.stages.export import PreparedSink, count_waiting_documents, export_runs, export_stage, prepare_sink
+from etl.stages.fetch import fetch_stage
+from etl.stages.fingerprint import fingerprint_stage
+from etl.stages.statistics import update_statistics
 from etl.tasks import Task
 
 _log = logging.getLogger(__name__)
@@ -83,7 +75,7 @@ class Plan:
 
 
 @dataclass(slots=True)
-class Outcome:
+class RunOutcome:
     """How a run ended: its status and exit code, what it counted, what it could not do and why."""
 
     run_id: int
@@ -92,10 +84,25 @@ class Outcome:
     tally: Tally = field(default_factory=Tally)
     error: str | None = None
     seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class _Run:
+    """A run under way: what its parts share.
+
+    stops: why stages stopped. prepared: the sink once it is prepared. sink_fails: it stopped while it was written to.
+    """
+
+    store: Store
+    plan: Plan
+    progress: Progress
+    outcome: RunOutcome
+    stops: list[errors.StopError] = field(default_factory=list)
+    prepared: PreparedSink | None = None
     sink_fails: bool = False
 
 
-def run(store: Store, plan: Plan, progress: Progress) -> Outcome:
+def run(store: Store, plan: Plan, progress: Progress) -> RunOutcome:
     """Does the stages of `plan` in order: fetch, fingerprint, classify, export.
 
     A stage that must stop (a limit, an outage, a cap) leaves the later stages to work on what is stored; the gravest
@@ -108,18 +115,17 @@ def run(store: Store, plan: Plan, progress: Progress) -> Outcome:
     with store.transaction() as connection:
         check_schema(connection)
     started = monotonic()
-    outcome = Outcome(_open_run(store, plan))
-    stops: list[errors.StopError] = []
+    current = _Run(store, plan, progress, RunOutcome(_open_run(store, plan)))
     closed = False
     try:
-        _do_stages(store, plan, outcome, stops, progress)
+        _do_stages(current)
     finally:
-        outcome.seconds = monotonic() - started
-        _settle(outcome, stops, sys.exception())
-        closed = _close_run(store, plan, outcome)
-    if plan.sink is not None and closed and not store.dry_run and not outcome.sink_fails:
-        export_runs(store, plan.sink, outcome.run_id)
-    return outcome
+        current.outcome.seconds = monotonic() - started
+        _settle(current.outcome, current.stops, sys.exception())
+        closed = _close_run(store, plan, current.outcome)
+    if closed and not store.dry_run and not current.sink_fails:
+        _export_runs(current)
+    return current.outcome
 
 
 def _open_run(store: Store, plan: Plan) -> int:
@@ -139,49 +145,73 @@ def _open_run(store: Store, plan: Plan) -> int:
     return run_id
 
 
-def _do_stages(store: Store, plan: Plan, outcome: Outcome, stops: list[errors.StopError], progress: Progress) -> None:
-    tally = outcome.tally
+def _do_stages(current: _Run) -> None:
+    store, plan, tally = current.store, current.plan, current.outcome.tally
     try:
         _take_fetch_locks(store, plan)
-        register_stage(store, plan.tasks)
+        register_tasks(store, plan.tasks)
     except errors.StopError as stop:
-        stops.append(stop)
+        current.stops.append(stop)
         return
-    keys: set[int] = set()
     for fetch in plan.fetches:
-        with _collected(stops):
-            fetch_stage(store, fetch.source, fetch.scope, tally, progress, keys)
-    with _collected(stops):
-        chosen = _track(store, plan, outcome.run_id, keys)
-        fingerprint_stage(store, tally, progress)
-        statistics_stage(store, tally)
+        with _collected(current.stops):
+            fetch_stage(store, fetch.source, fetch.scope, tally, current.progress)
+    with _collected(current.stops):
+        chosen = _track(current)
+        fingerprint_stage(store, tally, current.progress)
+        update_statistics(store, tally)
         if plan.classifier is not None:
-            asking = Asking(plan.classifier, chosen, plan.labels, plan.max_items, plan.deadline)
-            if store.dry_run and plan.classifier.name != "rules":
-                estimate_stage(store, plan.tasks, asking, tally)
-            else:
-                with _collected(stops):
-                    classify_stage(store, plan.tasks, asking, outcome.run_id, tally, progress)
-            if stops or tally.counts["texts_failed"]:
-                tally.waiting_texts.update(count_waiting_texts(store, plan.tasks, plan.classifier.name, chosen))
-            statistics_stage(store, tally)
-        if plan.sink is None or store.dry_run:
-            changed = any(tally.counts[name] for name in ("items_new", "items_changed", "texts_new", "texts_asked"))
-            prefix = plan.sink.prefix if plan.sink is not None else None
-            tally.waiting_documents = count_waiting_documents(store, prefix, refresh=changed)
-        else:
-            _export(store, plan.sink, outcome, progress)
-            statistics_stage(store, tally)
+            _classify(current, plan.classifier, PendingScope(plan.classifier.name, chosen, plan.labels))
+        if plan.sink is not None and not store.dry_run:
+            _export(current, plan.sink)
+        elif plan.sink is not None or plan.tasks:
+            # A fetch alone leaves it to the next export: counting takes as long as reading 200 changed issues.
+            _count_waiting_documents(current)
 
 
-def _export(store: Store, sink: Sink, outcome: Outcome, progress: Progress) -> None:
+def _classify(current: _Run, classifier: Classifier, scope: PendingScope) -> None:
+    store, plan, tally = current.store, current.plan, current.outcome.tally
+    asking = Asking(classifier, scope, plan.max_items, plan.deadline)
+    if store.dry_run and classifier.paid:
+        estimate_stage(store, plan.tasks, asking, tally)
+    else:
+        with _collected(current.stops):
+            classify_stage(store, plan.tasks, asking, current.outcome.run_id, tally, current.progress)
+        if current.stops or tally.counts["texts_failed"]:
+            tally.waiting_texts.update(count_waiting_texts(store, plan.tasks, scope))
+    update_statistics(store, tally)
+
+
+def _count_waiting_documents(current: _Run) -> None:
+    plan, tally = current.plan, current.outcome.tally
+    changed = any(tally.counts[name] for name in ("items_new", "items_changed", "texts_new", "texts_asked"))
+    prefix = plan.sink.prefix if plan.sink is not None else None
+    tally.waiting_documents = count_waiting_documents(current.store, prefix, refresh=changed)
+
+
+def _export(current: _Run, sink: Sink) -> None:
+    tally = current.outcome.tally
     try:
-        export_stage(store, sink, outcome.run_id, outcome.tally, progress)
+        current.prepared = prepare_sink(current.store, sink)
+        export_stage(current.store, current.prepared, current.outcome.run_id, tally, current.progress)
     except errors.LockedError:
         raise
     except errors.StopError:
-        outcome.sink_fails = True  # the record of this run need not wait for it once more
+        current.sink_fails = True  # the record of this run need not wait for it once more
         raise
+    update_statistics(current.store, tally)
+
+
+def _export_runs(current: _Run) -> None:
+    """Exports the records of ended runs, this one's included; a failure is left to the next run."""
+    sink = current.plan.sink
+    if sink is None:
+        return
+    try:
+        prepared = current.prepared or prepare_sink(current.store, sink)
+        export_runs(current.store, prepared, current.outcome.run_id)
+    except errors.StopError as stop:
+        _log.warning("the runs' records wait for the next export reason=%s", stop)
 
 
 @contextmanager
@@ -194,21 +224,22 @@ def _collected(stops: list[errors.StopError]) -> Iterator[None]:
         stops.append(stop)
 
 
-def _track(store: Store, plan: Plan, run_id: int, fetched: set[int]) -> list[int] | None:
+def _track(current: _Run) -> list[int] | None:
     """Enters which tasks are asked of which repositories; gives the keys the run is limited to (None: no limit).
 
     Raises:
         ConfigurationError: nothing is stored of a repository that was named.
     """
-    with store.transaction() as connection:
+    plan = current.plan
+    with current.store.transaction() as connection:
         named = item_queries.select_repository_keys(connection, plan.repositories)
-        keys = sorted(fetched | set(named.values()))
+        keys = sorted(current.outcome.tally.repository_keys | set(named.values()))
         missing = [name for name in plan.repositories if name.lower() not in named]
         if missing and not plan.fetches:
             raise errors.ConfigurationError(
                 f"nothing is stored of {', '.join(missing)}; run without --skip-fetch first"
             )
-        run_queries.update_run_repositories(connection, run_id, keys)
+        run_queries.update_run_repositories(connection, current.outcome.run_id, keys)
         if keys and plan.tasks:
             class_queries.track_tasks(connection, keys, plan.tasks)
     return keys if plan.repositories or plan.fetches else None
@@ -224,7 +255,7 @@ def _take_fetch_locks(store: Store, plan: Plan) -> None:
                 )
 
 
-def _settle(outcome: Outcome, stops: Sequence[errors.StopError], raised: BaseException | None) -> None:
+def _settle(outcome: RunOutcome, stops: Sequence[errors.StopError], raised: BaseException | None) -> None:
     """Names the end: by what was raised, else by the gravest stop, else partial where something was left, else ok."""
     if isinstance(raised, Exception):
         outcome.error = f"unexpected {type(raised).__name__}; please report it with the log"
@@ -248,7 +279,7 @@ def _gravity(stop: errors.StopError) -> int:
     return next((place for place, kind in enumerate(_GRAVEST_FIRST) if isinstance(stop, kind)), len(_GRAVEST_FIRST))
 
 
-def _close_run(store: Store, plan: Plan, outcome: Outcome) -> bool:
+def _close_run(store: Store, plan: Plan, outcome: RunOutcome) -> bool:
     """Completes the run's record; False where the database has gone, and the next run closes it as interrupted."""
     tally = outcome.tally
     for fetch in plan.fetches:

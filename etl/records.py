@@ -15,6 +15,8 @@ Outcome = Literal["answered", "abstained", "refused", "truncated", "invalid", "f
 answered, abstained and refused are answers and end the matter; truncated and invalid are kept as attempts and asked
 again a bounded number of times; failed (a connection that broke, a server's 5xx) is not kept as an answer at all.
 """
+ANSWERS: tuple[Outcome, ...] = ("answered", "abstained", "refused")
+ATTEMPTS: tuple[Outcome, ...] = ("truncated", "invalid")
 
 
 @dataclass(frozen=True, slots=True)

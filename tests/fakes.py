@@ -10,7 +10,7 @@ from typing import Any
 
 from etl.records import Answer, Document, Item, Kind, Page, PushResult, Repository, Scope, Stream, Text, Usage
 from etl.sinks.base import IndexName
-from etl.stages import Advance
+from etl.stages.base import Advance
 from etl.tasks import Task, parse_task
 
 REPOSITORY = Repository(key=42, host="github.com", github_id=42, full_name="octo/demo")
@@ -85,6 +85,7 @@ class FakeClassifier:
 
     def __init__(self, name: str = "rules", raises_after: int | None = None, stop: Exception | None = None) -> None:
         self.name = name
+        self.paid = name == "claude"
         self.asked: list[str] = []
         self.raises_after = raises_after
         self.stop = stop
@@ -97,9 +98,13 @@ class FakeClassifier:
             self.asked.append(text.body)
             yield self._answer(text)
 
+    def estimate(self, task: Task, texts: Sequence[Text]) -> float:
+        """A cent a text, where asking is paid."""
+        return 0.01 * len(texts) if self.paid else 0.0
+
     def _answer(self, text: Text) -> Answer:
         category = "bug" if "crash" in text.body else "feature" if "add" in text.body.lower() else None
-        usage = Usage(10, 0, 100, 5, 0.001) if self.name == "claude" else None
+        usage = Usage(10, 0, 100, 5, 0.001) if self.paid else None
         outcome: Any = "answered" if category else "refused" if "refuse" in text.body else "abstained"
         if "fails" in text.body:
             outcome, category = "failed", None

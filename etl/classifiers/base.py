@@ -11,6 +11,8 @@ class Classifier(Protocol):
     """Something that answers a task's question about texts. It never touches the database."""
 
     name: str
+    paid: bool
+    """Whether asking costs money: each answer is then stored as it arrives, and a dry run asks nothing."""
 
     def classify(self, task: Task, texts: Sequence[Text]) -> Iterator[Answer]:
         """An answer for each text that was asked about, in any order, as it arrives.
@@ -24,4 +26,8 @@ class Classifier(Protocol):
             RateLimitError: the service asks for a wait that does not fit the deadline, or the deadline has passed.
             UnavailableError: the service cannot be reached at all.
         """
+        ...
+
+    def estimate(self, task: Task, texts: Sequence[Text]) -> float:
+        """About how many dollars `classify` would cost, without any request; 0.0 where nothing is paid."""
         ...

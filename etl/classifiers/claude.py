@@ -3,9 +3,8 @@
 The only importer of `anthropic`, and only inside functions: importing it takes about a second and 80 MB.
 
 A prompt is written to the vendor's cache by the first request and read by all others, but only once the first answer
-has
-begun: so the first request of a prompt is awaited before the others are sent, and again when the prompt was not used
-for almost five minutes (the cache's lifetime counts from the start of the last request that used it).
+has begun: so the first request of a prompt is awaited before the others are sent, and again when the prompt was not
+used for almost five minutes (the cache's lifetime counts from the start of the last request that used it).
 
 Requests run in a bounded thread pool behind a bounded window: never are all texts submitted at once. A cap on dollars
 reserves each attempt's worst case before it is sent. Answers in flight when the run must end are still yielded.
@@ -21,8 +20,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from etl.classifiers.answers import clean_line, read_message
-from etl.classifiers.attempts import REQUEST_SECONDS, AttemptGate, read_object, read_usage, speaks_of_money
+from etl.classifiers.answers import read_message
+from etl.classifiers.attempts import REQUEST_SECONDS, AttemptGate, read_object, read_usage
+from etl.classifiers.error_answers import describe_error, is_about_money, not_the_api, refusal_words, stop_of
 from etl.classifiers.prices import Spending, load_prices
 from etl.classifiers.prompt import (
     MAX_ITEM_CHARS,
@@ -36,7 +36,7 @@ from etl.classifiers.prompt import (
     shorten,
 )
 from etl.classifiers.redact import redact
-from etl.errors import BudgetError, ConfigurationError, StopError, UnavailableError
+from etl.errors import ConfigurationError, StopError, UnavailableError
 from etl.records import Answer, Text, Usage
 from etl.tasks import Task
 
@@ -107,22 +107,6 @@ def _add(first: Usage, second: Usage) -> Usage:
     )
 
 
-def _describe(error: "APIStatusError") -> str:
-    """One line on an error answer: status, the service's words (bounded), its request id."""
-    words = clean_line(error.api_message or "no message of the API", 200)
-    return f"{error.status_code}, {words}" + (f", request {error.request_id}" if error.request_id else "")
-
-
-def _is_about_money(error: "APIStatusError") -> bool:
-    """Whether a person must pay or raise a limit. An own spend limit is a 400 told from others only by its words."""
-    return (
-        error.status_code == 402
-        or error.type == "billing_error"
-        or (error.error_code or "").endswith("spend_limit_reached")
-        or (error.status_code in {400, 429} and speaks_of_money(error.api_message or ""))
-    )
-
-
 class ClaudeClassifier:
     """Answers with an Anthropic model. `classify` is for one caller at a time; the threads are inside.
 
@@ -139,6 +123,7 @@ class ClaudeClassifier:
     """
 
     name = "claude"
+    paid = True
 
     def __init__(
         self,
@@ -189,6 +174,11 @@ class ClaudeClassifier:
             middleware=[self._gate],
             http_client=anthropic.DefaultHttpxClient(trust_env=False) if local else None,
         )
+
+    @property
+    def _address(self) -> str:
+        """The root of the API for messages: without credentials."""
+        return str(self._client.base_url.copy_with(userinfo=b"", query=None)).rstrip("/")
 
     def counters(self) -> Mapping[str, int]:
         """What was used so far: 'calls', the HTTP requests sent, retries included."""
@@ -309,9 +299,7 @@ class ClaudeClassifier:
         raw = self._client.messages.with_raw_response.create(**self._arguments(prompt, messages, max_tokens))
         body = read_object(raw.http_response.content)
         if body.get("type") != "message":
-            raise ConfigurationError(
-                f"what answers at {self._client.base_url.host} is not the Messages API: check ANTHROPIC_BASE_URL"
-            )
+            raise ConfigurationError(not_the_api(self._address, "an answer of another kind"))
         usage = read_usage(body, self._facts)
         self._note_cache(prompt, usage, started)
         reading = read_message(prompt.task, body)
@@ -358,34 +346,12 @@ class ClaudeClassifier:
     def _after_error_answer(self, prompt: _Prompt, answer: Answer, error: "APIStatusError") -> _Result:
         """What an error answer means: this text failed, this text cannot be asked, or the run ends."""
         if error.status_code >= 500 or error.status_code in {408, 409}:
-            return _Result(replace(answer, outcome="failed", rationale=_describe(error)))
-        if _is_about_money(error):
-            stop: StopError = BudgetError(
-                f"Anthropic refuses further requests for want of budget ({_describe(error)}); the rest stays "
-                "pending until the limit is raised or the balance filled in the Anthropic console"
-            )
-        elif error.status_code in {400, 413, 422} and prompt.version in self._warm_since:
-            return _Result(replace(answer, outcome="invalid", rationale=_describe(error), request_id=error.request_id))
-        else:
-            stop = ConfigurationError(self._refusal(error))
-        return _Result(answer if answer.usage else None, stop)
-
-    def _refusal(self, error: "APIStatusError") -> str:
-        """What to say of an answer that no other text would fare better with, and the way out."""
-        said = _describe(error)
-        if error.status_code == 401:
-            return f"Anthropic refuses the key ({said}): check ANTHROPIC_API_KEY, or make a new key in its console"
-        if error.status_code == 403:
-            return (
-                f"Anthropic's key may not do this ({said}): check its workspace and whether it may use {self.model!r}"
-            )
-        if error.status_code == 404 and error.type == "not_found_error":
-            return f"Anthropic knows no model {self.model!r} ({said}): set ISSUETIDE_MODEL to another one"
-        if error.status_code == 404:
-            return f"{self._client.base_url.host} is not the Anthropic API ({said}): check ANTHROPIC_BASE_URL"
-        return (
-            f"Anthropic refuses the request for model {self.model!r} ({said}): check ISSUETIDE_MODEL and the task file"
-        )
+            return _Result(replace(answer, outcome="failed", rationale=describe_error(error)))
+        about_this_text = error.status_code in {400, 413, 422} and not is_about_money(error)
+        if about_this_text and prompt.version in self._warm_since:
+            rationale = describe_error(error)
+            return _Result(replace(answer, outcome="invalid", rationale=rationale, request_id=error.request_id))
+        return _Result(answer if answer.usage else None, stop_of(error, self.model, self._address))
 
     def estimate(self, task: Task, texts: Sequence[Text]) -> float:
         """About how many dollars `classify(task, texts)` would cost, without any request: what a dry run shows.
@@ -428,10 +394,10 @@ class ClaudeClassifier:
             ) from None
         except anthropic.APIStatusError as error:
             if error.status_code >= 500:
-                raise UnavailableError(f"Anthropic failed ({_describe(error)}): try again later") from None
-            raise ConfigurationError(self._refusal(error)) from None
+                raise UnavailableError(f"Anthropic failed ({describe_error(error)}): try again later") from None
+            raise ConfigurationError(refusal_words(error, self.model, self._address)) from None
         if read_object(raw.http_response.content).get("type") != "model":
-            raise ConfigurationError(f"{self._client.base_url.host} is not the Anthropic API: check ANTHROPIC_BASE_URL")
+            raise ConfigurationError(not_the_api(self._address, "an answer of another kind"))
         model = raw.parse()
         supported = model.capabilities.structured_outputs.supported if model.capabilities else None
         return ModelStatus(model.id, model.lifecycle, model.retires_at, supported)

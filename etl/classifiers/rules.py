@@ -57,6 +57,7 @@ class RulesClassifier:
     """Answers by the task file's `[[rules]]`. Takes no settings, asks nobody, and answers the same every time."""
 
     name = "rules"
+    paid = False
 
     def counters(self) -> Mapping[str, int]:
         """What was used so far: never a call."""
@@ -81,6 +82,10 @@ class RulesClassifier:
                 prompt_version=version,
                 truncated_chars=len(text.body) - len(shown),
             )
+
+    def estimate(self, task: Task, texts: Sequence[Text]) -> float:  # noqa: ARG002  (the promise's names)
+        """Nothing is paid."""
+        return 0.0
 
 
 def prompt_version(task: Task) -> str:

@@ -4,7 +4,10 @@ from typing import Annotated
 
 import typer
 
-from etl.cli import inspection_commands, pipeline_commands, server_commands
+from etl.cli import pipeline_commands, report_commands, server_commands, task_commands
+from etl.cli.doctor import doctor_command
+from etl.cli.explain_command import explain_command
+from etl.cli.status_command import status_command
 
 app = typer.Typer(
     name="issuetide",
@@ -14,7 +17,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="GitHub issues into PostgreSQL, classified once per distinct text, exported to OpenSearch for trends.\n\n"
     "Settings come from the environment (GITHUB_TOKEN, ANTHROPIC_API_KEY, DATABASE_URL, OPENSEARCH_URL), `.env` or"
-    " `issuetide.toml`; `issuetide doctor` checks them all.",
+    " `issuetide.toml`; `issuetide doctor` checks them all. Without any of them `issuetide demo` shows"
+    " everything on a sample.",
 )
 
 
@@ -22,11 +26,7 @@ app = typer.Typer(
 def root(
     version: Annotated[bool, typer.Option("--version", help="Print the version and end.", is_eager=True)] = False,
 ) -> None:
-    """GitHub issues into PostgreSQL, classified once per distinct text, exported to OpenSearch for trends.
-
-    Settings come from the environment (GITHUB_TOKEN, ANTHROPIC_API_KEY, DATABASE_URL, OPENSEARCH_URL), .env or
-    issuetide.toml; `issuetide doctor` checks them all. Without any, `issuetide demo` shows everything on a sample.
-    """
+    """What stands before the commands; the help of `app` is what people read."""
     if version:
         from importlib.metadata import version as installed_version
 
@@ -39,11 +39,11 @@ app.command("fetch")(pipeline_commands.fetch_command)
 app.command("classify")(pipeline_commands.classify_command)
 app.command("export")(pipeline_commands.export_command)
 app.command("demo")(pipeline_commands.demo_command)
-app.command("status")(inspection_commands.status_command)
-app.command("doctor")(inspection_commands.doctor_command)
-app.command("explain")(inspection_commands.explain_command)
-app.command("report")(inspection_commands.report_command)
-app.add_typer(inspection_commands.tasks_app, name="tasks")
-app.add_typer(inspection_commands.dashboards_app, name="dashboards")
+app.command("status")(status_command)
+app.command("doctor")(doctor_command)
+app.command("explain")(explain_command)
+app.command("report")(report_commands.report_command)
+app.add_typer(task_commands.tasks_app, name="tasks")
+app.add_typer(report_commands.dashboards_app, name="dashboards")
 app.add_typer(server_commands.database_app, name="db")
 app.add_typer(server_commands.servers_app, name="servers")

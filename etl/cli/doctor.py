@@ -1,25 +1,53 @@
-"""One check per setting, credential, server, version, model and prompt; each says how to mend what it finds.
+"""`doctor`: one check per setting, credential, server, version, model and prompt; each says how to mend what it finds.
 
 It stands beside the commands because it looks at every implementation, which only the edge may do. It changes nothing
 and starts no server.
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from time import monotonic
 
 from etl.cli import wiring
-from etl.errors import IssuetideError, StopError
+from etl.cli.options import Json
+from etl.cli.output import print_json, stop
+from etl.errors import ConfigurationError, IssuetideError, StopError
 from etl.records import Check
-from etl.settings import Settings
+from etl.settings import Settings, read_settings
 from etl.tasks import Task, load_tasks
 
-_OLDEST_PYTHON = (3, 11)
+_OLDEST_POSTGRESQL = 150_000  # as server_version_num counts
+_CLOCK_SKEW_SECONDS = 60
 _CALLS_WITHOUT_TOKEN = 60
 _RETIREMENT_NOTICE = timedelta(days=60)
 _PATIENCE_SECONDS = 20.0
+_COLOURS = {"ok": "green", "warning": "yellow", "failed": "red", "skipped": "dim"}
+
+
+@stop
+def doctor_command(as_json: Json = False) -> int:
+    """Check every setting, credential, server, version, model and prompt; say how to mend what is wrong."""
+    checks = run_checks(read_settings())
+    if as_json:
+        print_json([asdict(check) for check in checks])
+    else:
+        _print_checks(checks)
+    return ConfigurationError.exit_code if any(check.status == "failed" for check in checks) else 0
+
+
+def _print_checks(checks: Sequence[Check]) -> None:
+    from rich.console import Console
+
+    console = Console()
+    for check in checks:
+        # Soft wrap: a terminal breaks the line where it must, and a path or URL can still be copied from a log.
+        console.print(f"[{_COLOURS[check.status]}]{check.status:<8}[/] [bold]{check.name}[/]:", end=" ")
+        console.print(check.detail, markup=False, highlight=False, soft_wrap=True)
+        if check.mend:
+            console.print(f"         → {check.mend}", markup=False, highlight=False, soft_wrap=True)
 
 
 def run_checks(settings: Settings) -> list[Check]:
@@ -81,43 +109,42 @@ def _check_github(settings: Settings) -> Iterator[Check]:
 
 
 def _check_database(settings: Settings) -> Iterator[Check]:
-    from sqlalchemy import text
+    if settings.database_url is not None:
+        yield from _check_server(settings.database_url.get_secret_value(), "PostgreSQL")
+        return
+    from etl.servers.postgres import postgres_status
 
+    status = postgres_status(settings.issuetide_data_dir)
+    if status.url is not None:
+        yield from _check_server(status.url, "embedded PostgreSQL")
+        return
+    yield Check(
+        "database",
+        "ok" if not status.detail else "warning",
+        "DATABASE_URL is not set: the embedded PostgreSQL, which is not running now"
+        + (f" ({status.detail})" if status.detail else ""),
+        "it starts with the next run; `issuetide servers start` starts it now",
+    )
+
+
+def _check_server(url: str, kind: str) -> Iterator[Check]:
     from etl.db.migrate import check_schema
+    from etl.db.queries.inspection import select_server
     from etl.db.store import Store
 
-    if settings.database_url is None:
-        from etl.servers.postgres import postgres_status
-
-        status = postgres_status(settings.issuetide_data_dir)
-        if status.url is None:
-            yield Check(
-                "database",
-                "ok" if not status.detail else "warning",
-                f"DATABASE_URL is not set: the embedded PostgreSQL, which is not running now {status.detail}".rstrip(),
-                "it starts with the next run; `issuetide servers start` starts it now",
-            )
-            return
-        url = status.url
-    else:
-        url = settings.database_url.get_secret_value()
     store = Store(url)
     try:
         with store.transaction() as connection:
-            row = connection.execute(
-                text(
-                    "SELECT current_setting('server_version'), current_setting('server_version_num')::int,"
-                    " current_setting('server_encoding'), now()"
+            server = select_server(connection)
+            yield Check("database", "ok", f"{kind} {server.version} answers, encoding {server.encoding}")
+            if server.version_number < _OLDEST_POSTGRESQL:
+                yield Check("database version", "failed", f"{kind} {server.version} is too old", "version 15 or newer")
+            if server.encoding != "UTF8":
+                yield Check(
+                    "database encoding", "failed", f"the encoding is {server.encoding}", "create the database with UTF8"
                 )
-            ).one()
-            kind = "embedded PostgreSQL" if settings.database_url is None else "PostgreSQL"
-            yield Check("database", "ok", f"{kind} {row[0]} answers, encoding {row[2]}")
-            if row[1] < 150000:
-                yield Check("database version", "failed", f"PostgreSQL {row[0]} is too old", "version 15 or newer")
-            if row[2] != "UTF8":
-                yield Check("database encoding", "failed", f"the encoding is {row[2]}", "create the database with UTF8")
-            skew = abs((datetime.now(UTC) - row[3]).total_seconds())
-            if skew > 60:
+            skew = abs((datetime.now(UTC) - server.now).total_seconds())
+            if skew > _CLOCK_SKEW_SECONDS:
                 yield Check(
                     "clock", "warning", f"this machine and PostgreSQL differ by {skew:.0f} s", "set both by NTP"
                 )

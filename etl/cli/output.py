@@ -13,12 +13,12 @@ from etl.cli import EXIT_INTERRUPTED
 from etl.cli.progress import JsonFormatter
 from etl.db.store import Store
 from etl.errors import IssuetideError
-from etl.pipeline import Outcome, Plan
+from etl.pipeline import Plan, RunOutcome
 from etl.report.words import plain_json, plain_line
 from etl.settings import Settings
 
 _log = logging.getLogger("issuetide")
-_LONGEST_ERROR = 2000
+_LONGEST_LINE = 2000
 
 
 def stop(command: Callable[..., int | None]) -> Callable[..., None]:
@@ -45,11 +45,16 @@ def print_error(message: str) -> None:
 
     Where the log is JSON, it is a line of the log.
     """
-    line = plain_line(message, _LONGEST_ERROR)
+    line = plain_line(message, _LONGEST_LINE)
     if any(isinstance(handler.formatter, JsonFormatter) for handler in logging.getLogger().handlers):
         _log.error(line)
     else:
         typer.echo(f"issuetide: {line}", err=True)
+
+
+def print_line(text: str, *, before: str = "") -> None:
+    """One line, whatever strangers wrote into `text`: nothing that moves a cursor, no markup, no end of a line."""
+    typer.echo(before + plain_line(text, _LONGEST_LINE))
 
 
 def print_json(value: object) -> None:
@@ -57,7 +62,7 @@ def print_json(value: object) -> None:
     typer.echo(plain_json(value))
 
 
-def outcome_values(outcome: Outcome) -> dict[str, object]:
+def outcome_values(outcome: RunOutcome) -> dict[str, object]:
     """The outcome of a run as plain values, for `--json`."""
     tally = outcome.tally
     return {
@@ -76,7 +81,7 @@ def outcome_values(outcome: Outcome) -> dict[str, object]:
     }
 
 
-def outcome_lines(plan: Plan, outcome: Outcome, *, dry_run: bool) -> list[str]:
+def outcome_lines(plan: Plan, outcome: RunOutcome, *, dry_run: bool) -> list[str]:
     """The outcome of a run in a few lines for people."""
     tally, counts = outcome.tally, outcome.tally.counts
     title = (
@@ -108,11 +113,11 @@ def outcome_lines(plan: Plan, outcome: Outcome, *, dry_run: bool) -> list[str]:
     elif tally.waiting_documents is not None:
         why = "" if plan.sink is not None else " (OPENSEARCH_URL is not set)"
         lines.append(f"  to export   {tally.waiting_documents:,} documents wait in PostgreSQL{why}")
-    lines += [f"  left behind {plain_line(note, _LONGEST_ERROR)}" for note in tally.notes]
+    lines += [f"  left behind {plain_line(note, _LONGEST_LINE)}" for note in tally.notes]
     return lines
 
 
-def print_outcome(store: Store, plan: Plan, outcome: Outcome, *, as_json: bool, chart: bool) -> None:
+def print_outcome(store: Store, plan: Plan, outcome: RunOutcome, *, as_json: bool, chart: bool) -> None:
     """Prints how a run ended: the outcome on standard output, its error, if any, in one line on standard error.
 
     chart: also a summary of the run's tasks over everything stored, as people like to see it and logs do not.

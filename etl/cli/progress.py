@@ -8,7 +8,7 @@ from time import gmtime, monotonic
 from typing import Any
 
 from etl.report.words import plain_line
-from etl.stages import Advance, Progress
+from etl.stages.base import Advance, Progress
 
 _log = logging.getLogger("issuetide")
 _LONGEST_LINE = 2000

@@ -2,13 +2,14 @@
 
 import os
 import shutil
+import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from etl.cli import wiring
+from etl.cli.options import Json
 from etl.cli.output import print_json, stop
 from etl.errors import ConfigurationError
 from etl.servers import ServerStatus
@@ -16,8 +17,6 @@ from etl.settings import Settings, read_settings
 
 servers_app = typer.Typer(no_args_is_help=True, help="The local PostgreSQL and OpenSearch, for trying and testing.")
 database_app = typer.Typer(no_args_is_help=True, help="The database: its structure, its address, a SQL prompt.")
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def start_servers(settings: Settings) -> None:
@@ -124,21 +123,40 @@ def url_command() -> None:
 @database_app.command("shell")
 @stop
 def shell_command() -> None:
-    """Open psql on the database: yours, or the one that comes with the embedded PostgreSQL."""
+    """Open psql on the database: yours, or the one that comes with the embedded PostgreSQL.
+
+    SQL may be piped in; it ends at the first error. The exit codes are psql's: 0 done, 2 no connection, 3 wrong SQL.
+    """
     database = wiring.find_database(read_settings())
     psql = shutil.which("psql") or _embedded_psql()
     if psql is None:
         raise ConfigurationError("psql is not installed; install your system's PostgreSQL client")
+    address, password = psql_address(database.url)
+    environment = dict(os.environ) | ({"PGPASSWORD": password} if password else {})
+    strict = [] if sys.stdin.isatty() else ["--set=ON_ERROR_STOP=1"]
+    # By its path: the embedded one finds its files from there, also without a PATH.
+    os.execve(psql, [psql, *strict, address], environment)  # noqa: S606  (psql found on PATH, arguments as a list)
+
+
+def psql_address(url: str) -> tuple[str, str | None]:
+    """`url` as psql reads it, without its password, and the password.
+
+    They go apart: the password through the environment, as everyone on the machine could read it on a command line.
+    """
+    from sqlalchemy import URL
+
     from etl.db.connection import sqlalchemy_url
 
-    # The password goes through the environment: on a command line everyone on the machine could read it.
-    url = sqlalchemy_url(database.url)
-    password = url.password or url.query.get("password")
-    environment = dict(os.environ) | ({"PGPASSWORD": str(password)} if password else {})
-    bare = url.set(drivername="postgresql", password=None).difference_update_query(["password"])
-    shown = bare.render_as_string(hide_password=False)
-    # By its path: the embedded one finds its files from there, also without a PATH.
-    os.execve(psql, [psql, shown], environment)  # noqa: S606  (psql found on PATH, arguments as a list)
+    parts = sqlalchemy_url(url)
+    password = parts.password or parts.query.get("password")
+    bare = URL.create(
+        "postgresql", parts.username, None, parts.host, parts.port, parts.database, parts.query
+    ).difference_update_query(["password"])
+    server, mark, options = bare.render_as_string(hide_password=False).partition("?")
+    # SQLAlchemy writes a space of an option (a folder's name) as "+", which libpq takes for a plus; a plus itself is
+    # %2B here. A space of the database's name it leaves, which newer libpqs refuse.
+    address = f"{server.replace(' ', '%20')}{mark}{options.replace('+', '%20')}"
+    return address, str(password) if password else None
 
 
 def _embedded_psql() -> str | None:

@@ -2,7 +2,8 @@
 
 import logging
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 
 from etl.classifiers import CLASSIFIERS
 from etl.classifiers.base import Classifier
+from etl.db.migrate import check_schema
 from etl.db.store import Store
 from etl.errors import ConfigurationError
 from etl.pipeline import Fetch
@@ -66,6 +68,22 @@ def open_store(settings: Settings, *, dry_run: bool = False) -> Store:
                 store = Store(database.url, dry_run=True)
             upgrade_engine(store.engine)
     return store
+
+
+@contextmanager
+def opened_store(settings: Settings) -> Iterator[Store]:
+    """The store of the settings for a command that only looks, closed at the end of the block.
+
+    Raises:
+        ConfigurationError: the schema is outdated.
+    """
+    store = open_store(settings)
+    try:
+        with store.transaction() as connection:
+            check_schema(connection)
+        yield store
+    finally:
+        store.close()
 
 
 def opensearch_address(settings: Settings) -> str | None:
@@ -167,6 +185,10 @@ def make_github_fetches(settings: Settings, scope: Scope, deadline: float) -> li
 
 def make_file_fetches(path: str, scope: Scope) -> list[Fetch]:
     """One fetch of a file ('-' for standard input)."""
+    from etl.sources.github_json import check_full_name
+
+    for name in scope.repositories:
+        check_full_name(name)
     if path != "-":
         try:
             mode = Path(path).stat().st_mode

@@ -4,19 +4,23 @@ The panels are native visualizations only (no Vega, no TSVB, no plugin) and use 
 know, so that one file serves 2.19 and 3.x. A test compares the shipped file with what this module builds.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
-from etl.dashboards.saved_objects import (
-    MIGRATION_VERSIONS,
-    SavedObject,
-    compact_json,
-    index_pattern_fields,
-    load_mapping,
+from etl.dashboards.parts import (
+    aggregation,
+    by_terms,
+    by_time,
+    chart_params,
+    figures_params,
+    index_pattern,
+    markdown,
+    saved_object,
+    saved_search,
+    search_source,
+    visualization,
 )
+from etl.dashboards.saved_objects import SavedObject, compact_json
 from etl.resources import resource_folder
-
-Json = dict[str, Any]
 
 CLASSIFICATIONS, DAILY, RUNS = "issuetide-classifications", "issuetide-daily", "issuetide-runs"
 DEFAULT_TASK = "issue_kind"
@@ -25,7 +29,6 @@ PRESENT = "NOT vanished:true"
 """Leaves out documents of issues that are gone, moved away, or no longer asked about."""
 
 NEEDS_A_LOOK = f"(confidence:<0.5 OR answer:(abstained OR refused)) AND {PRESENT}"
-_INDEX_REFERENCE = "kibanaSavedObjectMeta.searchSourceJSON.index"
 
 _HEADER = """### Issuetide: trends of issues
 Each issue is asked one question, the **task**, and sorted into a category. Choose the task on the right (it opens with
@@ -40,184 +43,6 @@ command line: `issuetide status` shows what waits to be exported."""
 _RUNS_HEADER = """### The runs behind it
 What was read, asked and paid, and how fresh the rows above are. Costs are US dollars by the price table of Issuetide.
 A run has no category: a category filter empties this part."""
-
-
-def _object(kind: str, identifier: str, attributes: Json, references: Sequence[tuple[str, str, str]]) -> SavedObject:
-    return {
-        "type": kind,
-        "id": identifier,
-        "attributes": attributes,
-        "references": [{"type": to, "id": target, "name": name} for to, target, name in references],
-        "migrationVersion": {kind: MIGRATION_VERSIONS[kind]},
-    }
-
-
-def _source(query: str, filters: Sequence[Json] = (), *, index: bool = True) -> Json:
-    source: Json = {"query": {"query": query, "language": "lucene"}, "filter": list(filters)}
-    if index:
-        source["indexRefName"] = _INDEX_REFERENCE
-    return {"searchSourceJSON": compact_json(source)}
-
-
-def _pattern(index: str, time_field: str, formats: Mapping[str, Json]) -> SavedObject:
-    attributes = {
-        "title": f"issuetide-{index}",
-        "timeFieldName": time_field,
-        "fields": compact_json(index_pattern_fields(load_mapping(index))),
-        "fieldFormatMap": compact_json(formats),
-    }
-    return _object("index-pattern", f"issuetide-{index}", attributes, ())
-
-
-def _visualization(identifier: str, title: str, state: Json, index: str, query: str = "") -> SavedObject:
-    attributes = {
-        "title": title,
-        "description": "",
-        "version": 1,
-        "visState": compact_json({"title": title, **state}),
-        "uiStateJSON": "{}",
-        "kibanaSavedObjectMeta": _source(query),
-    }
-    return _object("visualization", identifier, attributes, [("index-pattern", index, _INDEX_REFERENCE)])
-
-
-def _markdown(identifier: str, title: str, words: str) -> SavedObject:
-    params = {"markdown": words, "fontSize": 12, "openLinksInNewTab": False}
-    attributes = {
-        "title": title,
-        "description": "",
-        "version": 1,
-        "visState": compact_json({"title": title, "type": "markdown", "aggs": [], "params": params}),
-        "uiStateJSON": "{}",
-        "kibanaSavedObjectMeta": {"searchSourceJSON": "{}"},
-    }
-    return _object("visualization", identifier, attributes, ())
-
-
-def _saved_search(
-    identifier: str, title: str, index: str, query: str, columns: Sequence[str], sort: str
-) -> SavedObject:
-    attributes = {
-        "title": title,
-        "description": "",
-        "hits": 0,
-        "columns": list(columns),
-        "sort": [[sort, "desc"]],
-        "version": 1,
-        "kibanaSavedObjectMeta": _source(query),
-    }
-    return _object("search", identifier, attributes, [("index-pattern", index, _INDEX_REFERENCE)])
-
-
-def _agg(identifier: str, kind: str, schema: str, **params: Any) -> Json:  # noqa: ANN401  (an aggregation's own parameters)
-    return {"id": identifier, "enabled": True, "type": kind, "schema": schema, "params": params}
-
-
-def _by_time(field: str) -> Json:
-    return _agg(
-        "2",
-        "date_histogram",
-        "segment",
-        field=field,
-        useNormalizedOpenSearchInterval=True,
-        scaleMetricValues=False,
-        interval="auto",
-        drop_partials=False,
-        min_doc_count=1,
-        extended_bounds={},
-    )
-
-
-def _terms(field: str, schema: str, label: str, *, order_by: str = "1", size: int = 20, identifier: str = "3") -> Json:
-    return _agg(
-        identifier,
-        "terms",
-        schema,
-        field=field,
-        orderBy=order_by,
-        order="asc" if order_by == "_key" else "desc",
-        size=size,
-        otherBucket=False,
-        otherBucketLabel="Other",
-        missingBucket=False,
-        missingBucketLabel="Missing",
-        customLabel=label,
-    )
-
-
-def _chart(
-    kind: str, metrics: Mapping[str, str], axis_title: str, *, stacked: bool = True, sideways: bool = False
-) -> Json:
-    """Parameters of an area, line, histogram or horizontal bar chart; `metrics` is aggregation id -> label."""
-    shape = "histogram" if kind == "horizontal_bar" else kind
-    return {
-        "type": shape,
-        "grid": {"categoryLines": False, "valueAxis": "ValueAxis-1"},
-        "categoryAxes": [
-            {
-                "id": "CategoryAxis-1",
-                "type": "category",
-                "position": "left" if sideways else "bottom",
-                "show": True,
-                "style": {},
-                "scale": {"type": "linear"},
-                "labels": {"show": True, "rotate": 0, "filter": not sideways, "truncate": 200 if sideways else 100},
-                "title": {},
-            }
-        ],
-        "valueAxes": [
-            {
-                "id": "ValueAxis-1",
-                "name": "BottomAxis-1" if sideways else "LeftAxis-1",
-                "type": "value",
-                "position": "bottom" if sideways else "left",
-                "show": True,
-                "style": {},
-                "scale": {"type": "linear", "mode": "normal"},
-                "labels": {"show": True, "rotate": 0, "filter": True, "truncate": 100},
-                "title": {"text": axis_title},
-            }
-        ],
-        "seriesParams": [
-            {
-                "show": True,
-                "type": shape,
-                "mode": "stacked" if stacked else "normal",
-                "data": {"id": identifier, "label": label},
-                "valueAxis": "ValueAxis-1",
-                "drawLinesBetweenPoints": True,
-                "showCircles": True,
-                "lineWidth": 2,
-                "interpolate": "linear",
-            }
-            for identifier, label in metrics.items()
-        ],
-        "addTooltip": True,
-        "addLegend": True,
-        "legendPosition": "bottom" if not sideways else "right",
-        "times": [],
-        "addTimeMarker": False,
-        "labels": {"show": False},
-        "thresholdLine": {"show": False, "value": 10, "width": 1, "style": "full", "color": "#E7664C"},
-    }
-
-
-def _figures(font_size: int) -> Json:
-    return {
-        "addTooltip": True,
-        "addLegend": False,
-        "type": "metric",
-        "metric": {
-            "percentageMode": False,
-            "useRanges": False,
-            "colorSchema": "Green to Red",
-            "metricColorMode": "None",
-            "colorsRange": [{"from": 0, "to": 10000}],
-            "labels": {"show": True},
-            "invertColors": False,
-            "style": {"bgFill": "#000", "bgColor": False, "labelColor": False, "subText": "", "fontSize": font_size},
-        },
-    }
 
 
 def _controls() -> SavedObject:
@@ -258,55 +83,31 @@ def _controls() -> SavedObject:
         "uiStateJSON": "{}",
         "kibanaSavedObjectMeta": {"searchSourceJSON": "{}"},
     }
-    return _object("visualization", "issuetide-controls", attributes, references)
+    return saved_object("visualization", "issuetide-controls", attributes, references)
 
 
 def _issue_panels() -> list[SavedObject]:
-    count = _agg("1", "count", "metric", customLabel="Issues")
-    by_category = _terms("primary_category", "group", "Category", order_by="_key")
-    figures = [
-        {"input": {"query": query, "language": "lucene"}, "label": label}
-        for label, query in (
-            ("all", "*"),
-            ("open now", "state:open"),
-            ("confidence below 0.5", "confidence:<0.5"),
-            ("abstained", "primary_category:abstained"),
-            ("unclassified", "primary_category:unclassified"),
-            ("set by a person", "overridden:true"),
-        )
-    ]
+    count = aggregation("1", "count", "metric", customLabel="Issues")
+    by_category = by_terms("primary_category", "group", "Category", order_by="_key")
     return [
-        _visualization(
-            "issuetide-figures",
-            "Issuetide: in figures",
-            {
-                "type": "metric",
-                "aggs": [
-                    _agg("1", "count", "metric", customLabel="issues"),
-                    _agg("2", "filters", "group", filters=figures),
-                ],
-                "params": _figures(30),
-            },
-            CLASSIFICATIONS,
-            PRESENT,
-        ),
-        _visualization(
+        _figures_panel(),
+        visualization(
             "issuetide-opened",
             "Issuetide: issues opened, by category",
             {
                 "type": "histogram",
-                "aggs": [count, _by_time("created_at"), by_category],
-                "params": _chart("histogram", {"1": "Issues"}, "Issues opened"),
+                "aggs": [count, by_time("created_at"), by_category],
+                "params": chart_params("histogram", {"1": "Issues"}, "Issues opened"),
             },
             CLASSIFICATIONS,
             PRESENT,
         ),
-        _visualization(
+        visualization(
             "issuetide-share",
             "Issuetide: share of each category",
             {
                 "type": "pie",
-                "aggs": [count, _terms("primary_category", "segment", "Category")],
+                "aggs": [count, by_terms("primary_category", "segment", "Category")],
                 "params": {
                     "type": "pie",
                     "addTooltip": True,
@@ -320,22 +121,50 @@ def _issue_panels() -> list[SavedObject]:
             PRESENT,
         ),
         _open_by_category(),
-        _visualization(
+        visualization(
             "issuetide-confidence",
             "Issuetide: average confidence, by category",
             {
                 "type": "line",
                 "aggs": [
-                    _agg("1", "avg", "metric", field="confidence", customLabel="Average confidence"),
-                    _by_time("created_at"),
+                    aggregation("1", "avg", "metric", field="confidence", customLabel="Average confidence"),
+                    by_time("created_at"),
                     by_category,
                 ],
-                "params": _chart("line", {"1": "Average confidence"}, "Average confidence", stacked=False),
+                "params": chart_params("line", {"1": "Average confidence"}, "Average confidence", stacked=False),
             },
             CLASSIFICATIONS,
             f"_exists_:confidence AND {PRESENT}",
         ),
     ]
+
+
+def _figures_panel() -> SavedObject:
+    figures = [
+        {"input": {"query": query, "language": "lucene"}, "label": label}
+        for label, query in (
+            ("all", "*"),
+            ("open now", "state:open"),
+            ("confidence below 0.5", "confidence:<0.5"),
+            ("abstained", "primary_category:abstained"),
+            ("unclassified", "primary_category:unclassified"),
+            ("set by a person", "overridden:true"),
+        )
+    ]
+    return visualization(
+        "issuetide-figures",
+        "Issuetide: in figures",
+        {
+            "type": "metric",
+            "aggs": [
+                aggregation("1", "count", "metric", customLabel="issues"),
+                aggregation("2", "filters", "group", filters=figures),
+            ],
+            "params": figures_params(30),
+        },
+        CLASSIFICATIONS,
+        PRESENT,
+    )
 
 
 def _open_by_category() -> SavedObject:
@@ -344,19 +173,21 @@ def _open_by_category() -> SavedObject:
     Dashboards widens intervals over long ranges. A plain sum over a bar of seven days would show seven times the open
     issues, and a maximum those of one repository only; the mean of daily sums is right for bars of any width.
     """
-    per_day = _terms("day", "bucketAgg", "Day", order_by="_key", size=400, identifier="1-bucket")
-    metric = _agg("1-metric", "sum", "metricAgg", field="open")
-    return _visualization(
+    per_day = by_terms("day", "bucketAgg", "Day", order_by="_key", size=400, identifier="1-bucket")
+    metric = aggregation("1-metric", "sum", "metricAgg", field="open")
+    return visualization(
         "issuetide-open",
         "Issuetide: open issues, by category",
         {
             "type": "area",
             "aggs": [
-                _agg("1", "avg_bucket", "metric", customBucket=per_day, customMetric=metric, customLabel="Open issues"),
-                _by_time("day"),
-                _terms("category", "group", "Category", order_by="_key"),
+                aggregation(
+                    "1", "avg_bucket", "metric", customBucket=per_day, customMetric=metric, customLabel="Open issues"
+                ),
+                by_time("day"),
+                by_terms("category", "group", "Category", order_by="_key"),
             ],
-            "params": _chart("area", {"1": "Open issues"}, "Open issues"),
+            "params": chart_params("area", {"1": "Open issues"}, "Open issues"),
         },
         DAILY,
     )
@@ -365,38 +196,40 @@ def _open_by_category() -> SavedObject:
 def _repository_panels() -> list[SavedObject]:
     table = {"perPage": 10, "showPartialRows": False, "showMetricsAtAllLevels": False, "showTotal": False}
     return [
-        _visualization(
+        visualization(
             "issuetide-repositories",
             "Issuetide: issues per repository, by category",
             {
                 "type": "horizontal_bar",
                 "aggs": [
-                    _agg("1", "count", "metric", customLabel="Issues"),
-                    _terms("repository", "segment", "Repository", size=15, identifier="2"),
-                    _terms("primary_category", "group", "Category", order_by="_key"),
+                    aggregation("1", "count", "metric", customLabel="Issues"),
+                    by_terms("repository", "segment", "Repository", size=15, identifier="2"),
+                    by_terms("primary_category", "group", "Category", order_by="_key"),
                 ],
-                "params": _chart("horizontal_bar", {"1": "Issues"}, "Issues", sideways=True),
+                "params": chart_params("horizontal_bar", {"1": "Issues"}, "Issues", sideways=True),
             },
             CLASSIFICATIONS,
             PRESENT,
         ),
-        _visualization(
+        visualization(
             "issuetide-repository-table",
             "Issuetide: repositories in figures",
             {
                 "type": "table",
                 "aggs": [
-                    _agg("1", "count", "metric", customLabel="Issues"),
-                    _agg("3", "avg", "metric", field="confidence", customLabel="Average confidence"),
-                    _agg("4", "median", "metric", field="hours_to_close", percents=[50], customLabel="Hours to close"),
-                    _terms("repository", "bucket", "Repository", size=200, identifier="2"),
+                    aggregation("1", "count", "metric", customLabel="Issues"),
+                    aggregation("3", "avg", "metric", field="confidence", customLabel="Average confidence"),
+                    aggregation(
+                        "4", "median", "metric", field="hours_to_close", percents=[50], customLabel="Hours to close"
+                    ),
+                    by_terms("repository", "bucket", "Repository", size=200, identifier="2"),
                 ],
                 "params": {**table, "totalFunc": "sum", "percentageCol": ""},
             },
             CLASSIFICATIONS,
             PRESENT,
         ),
-        _saved_search(
+        saved_search(
             "issuetide-low-confidence",
             "Issuetide: newest issues that need a look (confidence below 0.5, or abstained)",
             CLASSIFICATIONS,
@@ -408,75 +241,24 @@ def _repository_panels() -> list[SavedObject]:
 
 
 def _run_panels() -> list[SavedObject]:
-    per_interval = _by_time("started_at")
-    work = {
-        "1": ("items_new", "New issues"),
-        "3": ("items_changed", "Changed issues"),
-        "4": ("texts_asked", "Texts asked"),
-    }
     return [
-        _markdown("issuetide-runs-header", "Issuetide: about the runs", _RUNS_HEADER),
-        _visualization(
+        markdown("issuetide-runs-header", "Issuetide: about the runs", _RUNS_HEADER),
+        visualization(
             "issuetide-freshness",
             "Issuetide: freshness",
             {
                 "type": "metric",
                 "aggs": [
-                    _agg("1", "max", "metric", field="ended_at", customLabel="last complete run"),
-                    _agg("2", "sum", "metric", field="cost_usd", customLabel="cost in this time range"),
+                    aggregation("1", "max", "metric", field="ended_at", customLabel="last complete run"),
+                    aggregation("2", "sum", "metric", field="cost_usd", customLabel="cost in this time range"),
                 ],
-                "params": _figures(20),
+                "params": figures_params(20),
             },
             RUNS,
             "status:ok",
         ),
-        _visualization(
-            "issuetide-cost",
-            "Issuetide: cost of runs",
-            {
-                "type": "histogram",
-                "aggs": [
-                    _agg("1", "sum", "metric", field="cost_usd", customLabel="US dollars"),
-                    per_interval,
-                    _terms("model", "group", "Model", order_by="_key", size=10),
-                ],
-                "params": _chart("histogram", {"1": "US dollars"}, "US dollars"),
-            },
-            RUNS,
-        ),
-        _visualization(
-            "issuetide-work",
-            "Issuetide: what the runs did",
-            {
-                "type": "histogram",
-                "aggs": [
-                    *(
-                        _agg(key, "sum", "metric", field=field, customLabel=label)
-                        for key, (field, label) in work.items()
-                    ),
-                    per_interval,
-                ],
-                "params": _chart(
-                    "histogram", {key: label for key, (_, label) in work.items()}, "Issues, texts", stacked=False
-                ),
-            },
-            RUNS,
-        ),
-        _visualization(
-            "issuetide-run-status",
-            "Issuetide: how the runs ended",
-            {
-                "type": "histogram",
-                "aggs": [
-                    _agg("1", "count", "metric", customLabel="Runs"),
-                    per_interval,
-                    _terms("status", "group", "Status", order_by="_key"),
-                ],
-                "params": _chart("histogram", {"1": "Runs"}, "Runs"),
-            },
-            RUNS,
-        ),
-        _saved_search(
+        *_run_charts(),
+        saved_search(
             "issuetide-latest-runs",
             "Issuetide: latest runs",
             RUNS,
@@ -494,6 +276,63 @@ def _run_panels() -> list[SavedObject]:
                 "error",
             ),
             "started_at",
+        ),
+    ]
+
+
+def _run_charts() -> list[SavedObject]:
+    per_interval = by_time("started_at")
+    work = {
+        "1": ("items_new", "New issues"),
+        "3": ("items_changed", "Changed issues"),
+        "4": ("texts_asked", "Texts asked"),
+    }
+    return [
+        visualization(
+            "issuetide-cost",
+            "Issuetide: cost of runs",
+            {
+                "type": "histogram",
+                "aggs": [
+                    aggregation("1", "sum", "metric", field="cost_usd", customLabel="US dollars"),
+                    per_interval,
+                    by_terms("model", "group", "Model", order_by="_key", size=10),
+                ],
+                "params": chart_params("histogram", {"1": "US dollars"}, "US dollars"),
+            },
+            RUNS,
+        ),
+        visualization(
+            "issuetide-work",
+            "Issuetide: what the runs did",
+            {
+                "type": "histogram",
+                "aggs": [
+                    *(
+                        aggregation(key, "sum", "metric", field=field, customLabel=label)
+                        for key, (field, label) in work.items()
+                    ),
+                    per_interval,
+                ],
+                "params": chart_params(
+                    "histogram", {key: label for key, (_, label) in work.items()}, "Issues, texts", stacked=False
+                ),
+            },
+            RUNS,
+        ),
+        visualization(
+            "issuetide-run-status",
+            "Issuetide: how the runs ended",
+            {
+                "type": "histogram",
+                "aggs": [
+                    aggregation("1", "count", "metric", customLabel="Runs"),
+                    per_interval,
+                    by_terms("status", "group", "Status", order_by="_key"),
+                ],
+                "params": chart_params("histogram", {"1": "Runs"}, "Runs"),
+            },
+            RUNS,
         ),
     ]
 
@@ -564,9 +403,9 @@ def _dashboard(panels: Mapping[str, SavedObject]) -> SavedObject:
         "refreshInterval": {"pause": True, "value": 0},
         "optionsJSON": compact_json({"hidePanelTitles": False, "useMargins": True}),
         "panelsJSON": compact_json(grid),
-        "kibanaSavedObjectMeta": _source("", [task_filter], index=False),
+        "kibanaSavedObjectMeta": search_source("", [task_filter], index=False),
     }
-    return _object("dashboard", "issuetide-trends", attributes, references)
+    return saved_object("dashboard", "issuetide-trends", attributes, references)
 
 
 def build_saved_objects() -> list[SavedObject]:
@@ -575,12 +414,12 @@ def build_saved_objects() -> list[SavedObject]:
     plain, percent = {"id": "number", "params": {"pattern": "0"}}, {"id": "percent", "params": {"pattern": "0%"}}
     money = {"id": "number", "params": {"pattern": "$0,0.00"}}
     patterns = [
-        _pattern("classifications", "created_at", {"confidence": percent, "number": plain, "url": link}),
-        _pattern("daily", "day", {}),
-        _pattern("runs", "started_at", {"cost_usd": money, "run_id": plain}),
+        index_pattern("classifications", "created_at", {"confidence": percent, "number": plain, "url": link}),
+        index_pattern("daily", "day", {}),
+        index_pattern("runs", "started_at", {"cost_usd": money, "run_id": plain}),
     ]
     panels = [
-        _markdown("issuetide-header", "Issuetide: how to read this", _HEADER),
+        markdown("issuetide-header", "Issuetide: how to read this", _HEADER),
         _controls(),
         *_issue_panels(),
         *_repository_panels(),

@@ -26,6 +26,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from etl.records import ANSWERS, ATTEMPTS
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -177,12 +179,10 @@ classifications = Table(
     Column("run_id", BigInteger, nullable=False),
     Column("created_at", _Moment, nullable=False, server_default=_NOW),
     CheckConstraint("purpose IN ('live', 'trial', 'audit')", name="purpose"),
-    CheckConstraint("outcome IN ('answered', 'abstained', 'refused', 'truncated', 'invalid')", name="outcome"),
+    CheckConstraint(f"outcome IN {ANSWERS + ATTEMPTS}", name="outcome"),
     CheckConstraint("cardinality(categories) = cardinality(confidences)", name="confidences"),
     Index("ix_classifications_text_task", "text_id", "task"),
-    Index(
-        "ix_classifications_attempts", "task", "text_id", postgresql_where=text("outcome IN ('truncated', 'invalid')")
-    ),
+    Index("ix_classifications_attempts", "task", "text_id", postgresql_where=text(f"outcome IN {ATTEMPTS}")),
     Index("ix_classifications_created_at", "created_at"),
     comment="the ledger: every answer ever received, only ever appended to",
 )

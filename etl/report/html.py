@@ -98,7 +98,9 @@ def _tiles(data: ReportData) -> str:
         share = share_words(task.asked / task.issues) if task.issues else NOTHING
         note = f"{number_words(look)} abstained, {number_words(task.unclassified)} not asked yet"
         tiles.append((f"Answered: {plain_line(task.title, 60)}", share, note))
-    tiles.append(("Last complete run", age_words(ended[0].ended_at if ended else None, data.generated_at), ""))
+    last = ended[0].ended_at if ended else None
+    # A page is read long after it was made, so the age alone would be wrong by then.
+    tiles.append(("Last complete run", age_words(last, data.generated_at), f"at {time_words(last)}" if last else ""))
     tiles.append((f"Cost, last {len(data.costs)} days" if data.costs else "Cost", money_words(cost), ""))
     return (
         '<dl class="tiles">'

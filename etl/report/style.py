@@ -84,13 +84,8 @@ td:last-child, th:last-child { padding-right: 0; }
 .reason { color: var(--soft); font-size: 13.5px; }
 .where { display: block; color: var(--soft); font-size: 12.5px; }
 .status-ok { color: var(--ok); } .status-failed, .status-interrupted { color: var(--bad); }
-
-
-
-
-
-us-partial, .status-stopped_budget, .status-stopped_rate_limit, .status-locked, .status-running { color: var(--warn);
-  }
+.status-partial, .status-stopped_budget, .status-stopped_rate_limit, .status-locked, .status-running {
+  color: var(--warn); }
 details { margin-top: 8px; font-size: 13px; } summary { cursor: pointer; color: var(--soft); width: fit-content; }
 details table { font-size: 13px; margin-top: 6px; } details .scroll { max-height: 320px; overflow: auto; }
 .empty { border: 1px dashed var(--line); border-radius: 10px; padding: 16px 18px; margin-top: 14px;
@@ -114,6 +109,8 @@ code { font: 0.92em ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans 
   .issues td[data-name]::before { content: attr(data-name) ": "; color: var(--soft); font-size: 13px; }
   .bar { display: none; } th, td { padding-right: 10px; }
   .counts, .counts th[scope=row] { font-size: 13.5px; }
+  .counts th, .counts td { padding-right: 7px; } .counts th[scope=row] { white-space: nowrap; }
+  .counts .where { white-space: normal; }
 }
 @media print {
   :root { --page: #fff; }

@@ -90,10 +90,14 @@ def prepare_folder(folder: Path, account: Account | None) -> None:
             open_parents(folder, account)
         folder.chmod(0o700)
     except OSError as error:
-        raise ConfigurationError(
-            f"the server folder {folder} cannot be used ({error.strerror}): run as its owner, "
-            "or set ISSUETIDE_DATA_DIR to a folder of your own"
-        ) from None
+        raise _unusable(folder, error) from None
+
+
+def _unusable(folder: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"the server folder {folder} cannot be used ({error.strerror}): run as its owner, "
+        "or set ISSUETIDE_DATA_DIR to a folder of your own"
+    )
 
 
 def open_parents(path: Path, account: Account) -> None:
@@ -126,10 +130,7 @@ def hold_lock(folder: Path, *, seconds: float) -> Iterator[None]:
     try:
         handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise ConfigurationError(
-            f"the server folder {folder} cannot be used ({error.strerror}): run as its owner, "
-            "or set ISSUETIDE_DATA_DIR to a folder of your own"
-        ) from None
+        raise _unusable(folder, error) from None
     try:
         if os.geteuid() == 0:  # a root who starts the server of somebody else must not lock its owner out
             owner = folder.stat()

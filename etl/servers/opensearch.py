@@ -16,19 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etl.errors import ConfigurationError, UnavailableError
-from etl.servers import ServerStatus
+from etl.servers import ServerStatus, folders
 from etl.servers.distributions import fetch_distribution, fetch_runner
-from etl.servers.folders import (
-    Account,
-    hold_lock,
-    open_parents,
-    prepare_folder,
-    read_log_since,
-    rotate_log,
-    run_as,
-    server_account,
-    server_folder,
-)
 from etl.servers.java import bundled_java
 from etl.servers.processes import end_process, find_process, is_gone, own_process, server_environment
 
@@ -188,7 +177,7 @@ def stop_opensearch(data_dir: Path) -> bool:
     layout = _layout(data_dir)
     if not layout.folder.is_dir():
         return False
-    with hold_lock(layout.folder, seconds=_LOCK_SECONDS):
+    with folders.hold_lock(layout.folder, seconds=_LOCK_SECONDS):
         running = _find_running(layout, search=True)
         if running is not None and not end_process(running.process, (signal.SIGTERM, 60.0), (signal.SIGKILL, 10.0)):
             raise UnavailableError(f"{NAME} (process {running.process.pid}) does not end; its log: {layout.log}")
@@ -214,7 +203,7 @@ def opensearch_status(data_dir: Path) -> ServerStatus:
 
 
 def _layout(data_dir: Path) -> _Layout:
-    return _Layout(server_folder(data_dir, "opensearch"))
+    return _Layout(folders.server_folder(data_dir, "opensearch"))
 
 
 def _memory(heap_mb: int) -> tuple[str, ...]:
@@ -229,7 +218,7 @@ def _start_or_attach(
     announce: Callable[[str], None] | None,
 ) -> str:
     tell = announce or (lambda _: None)
-    account = server_account(layout.data)
+    account = folders.server_account(layout.data)
     try:
         layout.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -237,7 +226,7 @@ def _start_or_attach(
             f"the server folder {layout.folder} cannot be made ({error.strerror}): "
             "set ISSUETIDE_DATA_DIR to a folder of your own"
         ) from None
-    with hold_lock(layout.folder, seconds=_LOCK_SECONDS):
+    with folders.hold_lock(layout.folder, seconds=_LOCK_SECONDS):
         running = _find_running(layout)
         log_start = 0
         if running is None:
@@ -253,15 +242,15 @@ def _start_or_attach(
         return _wait_until_ready(layout, running, wait_seconds, log_start)
 
 
-def _prepare(layout: _Layout, plan: _Plan, account: Account | None) -> int:
+def _prepare(layout: _Layout, plan: _Plan, account: folders.Account | None) -> int:
     """Make the folders and the configuration; gives the size of the log before this start."""
     for folder in layout.given_away:
-        prepare_folder(folder, account)
+        folders.prepare_folder(folder, account)
     if account is not None:
-        open_parents(plan.java, account)
-        open_parents(Path(plan.classpath), account)
+        folders.open_parents(plan.java, account)
+        folders.open_parents(Path(plan.classpath), account)
     layout.ports_file.unlink(missing_ok=True)
-    rotate_log(layout.log)
+    folders.rotate_log(layout.log)
     settings = {
         "network.host": _HOST,
         "discovery.type": "single-node",
@@ -287,7 +276,7 @@ def _write_anew(path: Path, text: str) -> None:
     path.chmod(0o644)
 
 
-def _spawn(layout: _Layout, plan: _Plan, account: Account | None) -> _Running | None:
+def _spawn(layout: _Layout, plan: _Plan, account: folders.Account | None) -> _Running | None:
     """Start the java process in a session of its own, so that Ctrl-C of this command does not reach it.
 
     None if it ended at once; the log says why.
@@ -307,7 +296,7 @@ def _spawn(layout: _Layout, plan: _Plan, account: Account | None) -> _Running | 
             text=True,
             check=True,
             start_new_session=True,
-            **run_as(account),
+            **folders.run_as(account),
         )
     except (OSError, subprocess.CalledProcessError) as error:
         raise ConfigurationError(f"{NAME} cannot be started in {layout.folder}: {error}") from None
@@ -391,7 +380,7 @@ def _wait_until_ready(layout: _Layout, running: _Running, wait_seconds: float, l
 
 def _ended(layout: _Layout, log_start: int) -> UnavailableError:
     layout.record.unlink(missing_ok=True)
-    reason = telling_line(read_log_since(layout.log, log_start))
+    reason = telling_line(folders.read_log_since(layout.log, log_start))
     return UnavailableError(f"{NAME} ended while starting: {reason} (log: {layout.log})")
 
 

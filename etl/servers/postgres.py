@@ -21,18 +21,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from etl.errors import ConfigurationError, UnavailableError
-from etl.servers import INSTALL_HINT, ServerStatus
-from etl.servers.folders import (
-    Account,
-    hold_lock,
-    open_parents,
-    prepare_folder,
-    read_log_since,
-    rotate_log,
-    run_as,
-    server_account,
-    server_folder,
-)
+from etl.servers import INSTALL_HINT, ServerStatus, folders
 from etl.servers.processes import end_process, own_process, server_environment
 
 NAME = "PostgreSQL"
@@ -64,9 +53,9 @@ def start_postgres(data_dir: Path) -> str:
         UnavailableError: the server did not start; the message has the reason and the path of the log.
     """
     folder = _server_folder(data_dir)
-    account = server_account(folder)
-    prepare_folder(folder, account)
-    with hold_lock(folder, seconds=_START_SECONDS * 2):
+    account = folders.server_account(folder)
+    folders.prepare_folder(folder, account)
+    with folders.hold_lock(folder, seconds=_START_SECONDS * 2):
         running = _find_postmaster(folder)
         if running is None:
             _start(folder, account)
@@ -84,7 +73,7 @@ def stop_postgres(data_dir: Path) -> bool:
     running = _find_postmaster(folder)
     if running is None:
         return False
-    with hold_lock(folder, seconds=_START_SECONDS * 2):
+    with folders.hold_lock(folder, seconds=_START_SECONDS * 2):
         running = _find_postmaster(folder)
         process = None if running is None else own_process(running.pid, _mark(folder))
         if running is None or process is None:
@@ -113,7 +102,7 @@ def postgres_status(data_dir: Path) -> ServerStatus:
 
 
 def _server_folder(data_dir: Path) -> Path:
-    return server_folder(data_dir, "postgres")
+    return folders.server_folder(data_dir, "postgres")
 
 
 def _cluster(folder: Path) -> Path:
@@ -193,14 +182,14 @@ def _wait_until_ready(folder: Path) -> _Postmaster:
     return running
 
 
-def _start(folder: Path, account: Account | None) -> None:
+def _start(folder: Path, account: folders.Account | None) -> None:
     binaries = _find_binaries(_cluster_version(folder))
     if account is not None:
-        open_parents(binaries / "postgres", account)
+        folders.open_parents(binaries / "postgres", account)
     if _cluster_version(folder) is None:
         _make_cluster(folder, binaries, account)
     _remove_leftovers(folder)
-    rotate_log(_log(folder))
+    folders.rotate_log(_log(folder))
     log_start = _log(folder).stat().st_size if _log(folder).exists() else 0
     socket_folder = _socket_folder(folder, account)
     options = f"-h '' -p {_PORT} -k {shlex.quote(str(socket_folder))} -c {shlex.quote(_mark(folder))}"
@@ -249,7 +238,7 @@ def _find_binaries(version: str | None) -> Path:
     return Path(POSTGRES_VERSIONS[major])
 
 
-def _make_cluster(folder: Path, binaries: Path, account: Account | None) -> None:
+def _make_cluster(folder: Path, binaries: Path, account: folders.Account | None) -> None:
     """Make the data folder in one step, so that a kill in the middle leaves nothing that looks like one."""
     for leftover in folder.glob(f"{_PARTIAL}*"):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -267,7 +256,7 @@ def _make_cluster(folder: Path, binaries: Path, account: Account | None) -> None
     partial.rename(_cluster(folder))
 
 
-def _run(command: list[str], folder: Path, account: Account | None) -> None:
+def _run(command: list[str], folder: Path, account: folders.Account | None) -> None:
     """Run one of PostgreSQL's programs as the server's account.
 
     Raises:
@@ -286,7 +275,7 @@ def _run(command: list[str], folder: Path, account: Account | None) -> None:
             errors="replace",
             timeout=_START_SECONDS + 30,
             check=True,
-            **run_as(account),
+            **folders.run_as(account),
         )
     except OSError as error:
         raise ConfigurationError(
@@ -300,7 +289,7 @@ def _run(command: list[str], folder: Path, account: Account | None) -> None:
         raise UnavailableError(f"{NAME}'s {name} failed in {folder}: {told}") from None
 
 
-def _socket_folder(folder: Path, account: Account | None) -> Path:
+def _socket_folder(folder: Path, account: folders.Account | None) -> Path:
     """The server's own folder, or a short private one where the socket's path would be too long for the system."""
     name = f".s.PGSQL.{_PORT}"
     if len(os.fsencode(folder / name)) <= _SOCKET_PATH_BYTES:
@@ -341,6 +330,6 @@ def _remove_socket(socket_folder: Path, folder: Path) -> None:
 
 
 def _last_log_line(folder: Path, start: int) -> str:
-    lines = read_log_since(_log(folder), start)
+    lines = folders.read_log_since(_log(folder), start)
     telling = [line for line in lines if "FATAL:" in line or "PANIC:" in line]
     return (telling or lines or [""])[-1]

@@ -456,13 +456,28 @@ def test_a_cap_on_a_model_without_a_known_price_is_refused(make: Make) -> None:
         make(model="claude-nonesuch-9", max_cost_usd=1.0)
 
 
-@pytest.mark.parametrize("path", ["/wrong/path", ""])
+@pytest.mark.parametrize("path", ["/wrong/path", "/v1", ""])
 def test_an_address_that_is_not_the_api_is_a_configuration_error(
     server: LoopbackAnthropic, make: Make, path: str
 ) -> None:
-    server.queue(loopback.shaped("html"))
-    with pytest.raises(ConfigurationError, match=r"ANTHROPIC_BASE_URL|knows no model"):
+    if not path:
+        server.queue(loopback.shaped("html"))
+    with pytest.raises(ConfigurationError, match="ANTHROPIC_BASE_URL") as caught:
         ask_one(make(base_url=server.url + path), kind_task(), "x")
+    assert f"{server.url}{path} is not" in str(caught.value)
+    with pytest.raises(ConfigurationError, match="ANTHROPIC_BASE_URL"):
+        make(base_url=server.url + (path or "/wrong")).check_model()
+
+
+def test_a_wrong_address_does_not_blame_the_model_and_an_unknown_model_not_the_address(
+    server: LoopbackAnthropic, make: Make
+) -> None:
+    with pytest.raises(ConfigurationError) as wrong_address:
+        ask_one(make(base_url=f"{server.url}/wrong"), kind_task(), "x")
+    assert "model" not in str(wrong_address.value)
+    with pytest.raises(ConfigurationError) as wrong_model:
+        ask_one(make(model="claude-nonesuch-9"), kind_task(), "x")
+    assert "ANTHROPIC_BASE_URL" not in str(wrong_model.value)
 
 
 def test_a_server_that_is_not_there_is_unavailable(make: Make) -> None:

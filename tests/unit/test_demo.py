@@ -3,7 +3,7 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
@@ -89,7 +89,7 @@ def test_every_object_parses_as_an_item_and_only_the_planted_characters_are_repl
     for line, record in zip(sample_path().read_bytes().splitlines(), records, strict=True):
         name = record["repository"]["full_name"]
         repository = Repository(REPOSITORIES[name], "github.com", REPOSITORIES[name], name)
-        items.append(parse_item(record, repository, doubtful=decode_json(line).doubtful))
+        items.append(parse_item(record, repository, doubtful=decode_json(line).doubtful, now=datetime.now(UTC)))
     assert sum(item.replaced for item in items) == 5, "three NUL bytes and two lone surrogates"
     assert sum(item.replaced > 0 for item in items) == 2
 

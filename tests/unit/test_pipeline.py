@@ -19,9 +19,10 @@ from etl.errors import (
     StopError,
     UnavailableError,
 )
-from etl.pipeline import Fetch, Outcome, Plan, run
+from etl.pipeline import Fetch, Plan, RunOutcome, run
 from etl.records import Scope
 from tests.fakes import (
+    REPOSITORY,
     START,
     TASK_FILE,
     FakeClassifier,
@@ -54,7 +55,7 @@ def plan(tmp_path: Path) -> Plan:
     )
 
 
-def run_with(store: Store, plan: Plan, *pages: Any, **changes: Any) -> Outcome:
+def run_with(store: Store, plan: Plan, *pages: Any, **changes: Any) -> RunOutcome:
     fetches = (Fetch(FakeSource(*pages), SCOPE),) if pages else ()
     # A store of its own per run, as every process has: its locks end with it.
     own = Store(store.engine.url.render_as_string(hide_password=False), dry_run=changes.pop("dry_run", False))
@@ -93,6 +94,7 @@ def test_a_run_brings_issues_all_the_way_into_the_sink(store: Store, plan: Plan)
     }
     assert rows(store, "SELECT status, items_new, texts_asked FROM run_summary") == [("ok", 3, 3)]
     assert len(sink_of(plan).held["runs"]) == 1
+    assert (sink_of(plan).prepared, sink_of(plan).refreshed) == (1, 1)
 
 
 def test_a_second_run_asks_nobody_writes_no_document_and_changes_no_row(store: Store, plan: Plan) -> None:
@@ -219,6 +221,16 @@ def test_a_source_that_stops_leaves_the_rest_of_the_run_going(
     assert rows(store, "SELECT cursor FROM cursors") == [("0",)]
 
 
+def test_what_was_read_of_repositories_that_nobody_named_is_answered_though_reading_stopped(
+    store: Store, plan: Plan
+) -> None:
+    elsewhere = replace(REPOSITORY, key=43, github_id=43, full_name="octo/other")
+    pages = [[make_item(1, "crash"), make_item(2, "crash there", repository=elsewhere)], [make_item(3)]]
+    source = FakeSource(*pages, raises={0: UnavailableError("away")})
+    run(store, replace(plan, repositories=(), fetches=(Fetch(source, Scope()),)), SilentProgress())
+    assert set(documents(plan)) == {"42-issue-1-kind", "43-issue-2-kind"}
+
+
 def test_the_next_run_goes_on_at_the_stored_cursor(store: Store, plan: Plan) -> None:
     run_with(store, plan, [make_item(1)], [make_item(2)])
     source = FakeSource([make_item(2)])
@@ -250,6 +262,12 @@ def test_max_items_is_a_budget_that_loses_nothing(store: Store, plan: Plan) -> N
     )
     assert (outcome.status, outcome.tally.counts["texts_asked"]) == ("stopped_budget", 2)
     assert outcome.tally.waiting_texts == {"kind": 3}
+
+
+def test_texts_that_wait_are_those_of_the_labels_that_were_asked_for(store: Store, plan: Plan) -> None:
+    wanted = [make_item(1, "crash", labels=("oncall",)), make_item(2, "Add", labels=("oncall",))]
+    outcome = run_with(store, plan, [*wanted, make_item(3, "else")], labels=("oncall",), max_items=1)
+    assert outcome.tally.waiting_texts == {"kind": 1}
 
 
 def test_a_failed_request_is_no_answer_and_ends_as_partial(store: Store, plan: Plan) -> None:
@@ -354,16 +372,23 @@ def test_a_dry_run_computes_everything_and_writes_nothing(store: Store, plan: Pl
         assert rows(store, f"SELECT count(*) FROM {table}") == [(0,)]
 
 
-def test_a_dry_run_never_asks_a_paid_classifier(store: Store, plan: Plan) -> None:
+def test_a_dry_run_never_asks_a_paid_classifier_and_says_what_it_would_cost(store: Store, plan: Plan) -> None:
     claude = FakeClassifier("claude")
-    outcome = run_with(store, plan, [make_item(1, "crash")], classifier=claude, dry_run=True)
-    assert (claude.asked, outcome.tally.waiting_texts) == ([], {"kind": 1})
+    outcome = run_with(store, plan, [make_item(1, "crash"), make_item(2, "Add")], classifier=claude, dry_run=True)
+    assert (claude.asked, outcome.tally.waiting_texts) == ([], {"kind": 2})
+    assert outcome.tally.estimated_usd == pytest.approx(0.02)
+
+
+def test_a_dry_run_counts_max_items_over_all_tasks_as_a_run_does(store: Store, plan: Plan, tmp_path: Path) -> None:
+    second = write_task(tmp_path, TASK_FILE.replace(b'"kind"', b'"second"'), "second")
+    page = [make_item(1, "crash"), make_item(2, "Add")]
+    plan = replace(plan, tasks=(*plan.tasks, second), classifier=FakeClassifier("claude"), max_items=3)
+    outcome = run_with(store, plan, page, dry_run=True)
+    assert outcome.tally.waiting_texts == {"kind": 2, "second": 1}
 
 
 def test_a_renamed_repository_keeps_its_rows_and_its_documents_follow(store: Store, plan: Plan) -> None:
     run_with(store, plan, [make_item(1, "crash")])
-    from tests.fakes import REPOSITORY
-
     renamed = replace(REPOSITORY, full_name="octo/renamed")
 
     class Renamed(FakeSource):

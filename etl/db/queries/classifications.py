@@ -8,7 +8,7 @@ from etl.db.queries.items import MICROSECONDS_NOW
 from etl.db.queries.texts import queue_every_item, select_inputs
 from etl.db.store import serialize_item_writers
 from etl.errors import ConfigurationError
-from etl.records import Answer, Text
+from etl.records import ANSWERS, ATTEMPTS, Answer, Text
 from etl.tasks import Task
 
 ACCEPTED = {"claude": ("claude",), "local": ("claude", "local"), "rules": ("claude", "local", "rules")}
@@ -17,7 +17,11 @@ ACCEPTED = {"claude": ("claude",), "local": ("claude", "local"), "rules": ("clau
 MOST_ATTEMPTS = 3
 """How often a text is asked about whose answers were cut off or invalid, before a person must look."""
 
-_PENDING = """
+_IS_ANSWER = f"outcome IN {ANSWERS}"
+_IS_ATTEMPT = f"outcome IN {ATTEMPTS}"
+# Constants of the statement, not parameters: only so can PostgreSQL tell that the partial index on attempts fits.
+
+_PENDING = f"""
     FROM task_items ti
     JOIN items i ON i.id = ti.item_id
     JOIN item_texts it ON it.item_id = ti.item_id AND it.input = ti.input
@@ -28,13 +32,12 @@ _PENDING = """
       AND NOT EXISTS (
           SELECT FROM classifications c
           WHERE c.text_id = it.text_id AND c.task = :task AND c.purpose = 'live' AND c.classifier = ANY (:accepted)
-            AND c.outcome IN ('answered', 'abstained', 'refused'))
+            AND c.{_IS_ANSWER})
       AND it.text_id NOT IN (
           SELECT c.text_id FROM classifications c
-          WHERE c.task = :task AND c.purpose = 'live' AND c.classifier = :classifier
-            AND c.outcome IN ('truncated', 'invalid')
+          WHERE c.task = :task AND c.purpose = 'live' AND c.classifier = :classifier AND c.{_IS_ATTEMPT}
           GROUP BY c.text_id HAVING count(*) >= :most_attempts)
-"""
+"""  # noqa: S608  (constants)
 
 
 def _like_pattern(glob: str) -> str:
@@ -136,6 +139,24 @@ def count_pending(connection: Connection, task: Task, scope: PendingScope) -> in
             {"task": task.name, **scope.parameters},
         ).scalar_one()
     )
+
+
+def count_unanswered(connection: Connection) -> dict[str, int]:
+    """By task: how many distinct texts have no answer by any classifier yet."""
+    rows = connection.execute(
+        text(f"""
+            SELECT ti.task, count(DISTINCT it.text_id)
+            FROM task_items ti
+            JOIN item_texts it ON it.item_id = ti.item_id AND it.input = ti.input
+            JOIN texts x ON x.id = it.text_id AND x.body <> ''
+            WHERE ti.applies
+              AND NOT EXISTS (
+                  SELECT FROM classifications c
+                  WHERE c.text_id = it.text_id AND c.task = ti.task AND c.purpose = 'live' AND c.{_IS_ANSWER})
+            GROUP BY ti.task ORDER BY ti.task
+        """)  # noqa: S608  (a constant)
+    )
+    return {row[0]: row[1] for row in rows}
 
 
 def claim_pending(

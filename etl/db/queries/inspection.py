@@ -1,6 +1,7 @@
 """Statements for people: what is stored of one item, and how everything stands."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -70,6 +71,27 @@ def select_explanation(connection: Connection, repository: str, number: int) -> 
     )
 
 
+@dataclass(frozen=True, slots=True)
+class DatabaseServer:
+    """What a PostgreSQL says of itself; `version_number` is 150004 for 15.4."""
+
+    version: str
+    version_number: int
+    encoding: str
+    now: datetime
+
+
+def select_server(connection: Connection) -> DatabaseServer:
+    """Version, encoding and clock of the server."""
+    row = connection.execute(
+        text("""
+            SELECT current_setting('server_version'), CAST(current_setting('server_version_num') AS int),
+                   current_setting('server_encoding'), now()
+        """)
+    ).one()
+    return DatabaseServer(*row)
+
+
 def select_repository_status(connection: Connection) -> list[dict[str, Any]]:
     """Per repository: how much is stored, when it was last read, and which tasks are asked of it."""
     return _rows(
@@ -102,25 +124,6 @@ def select_totals(connection: Connection) -> dict[str, Any]:
                (SELECT coalesce(sum(cost_usd), 0) FROM runs) AS cost_usd
         """,
     )[0]
-
-
-def select_unanswered(connection: Connection) -> dict[str, int]:
-    """By task: how many distinct texts have no answer of any kind yet."""
-    rows = connection.execute(
-        text("""
-            SELECT ti.task, count(DISTINCT it.text_id)
-            FROM task_items ti
-            JOIN item_texts it ON it.item_id = ti.item_id AND it.input = ti.input
-            JOIN texts x ON x.id = it.text_id AND x.body <> ''
-            WHERE ti.applies
-              AND NOT EXISTS (
-                  SELECT FROM classifications c
-                  WHERE c.text_id = it.text_id AND c.task = ti.task AND c.purpose = 'live'
-                    AND c.outcome IN ('answered', 'abstained', 'refused'))
-            GROUP BY ti.task ORDER BY ti.task
-        """)
-    )
-    return {row[0]: row[1] for row in rows}
 
 
 def select_most_discussed_issue(connection: Connection) -> str:

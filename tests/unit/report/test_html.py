@@ -1,5 +1,6 @@
 """Tests of the HTML report."""
 
+import re
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -8,6 +9,7 @@ import pytest
 
 from etl.db.report_queries import Totals
 from etl.report.html import render_html, task_colours
+from etl.report.style import STYLE
 from tests.unit.report.sample import NOW, issue, report_data, task_report
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
@@ -177,3 +179,13 @@ def test_the_last_complete_run_is_the_newest_that_was_ok() -> None:
     runs = (replace(data.runs[0], status="failed"), *data.runs[1:])
     words = Page(render_html(replace(data, runs=runs, generated_at=NOW))).words
     assert words[words.index("Last complete run") + 1] == "2 hours ago"
+    assert words[words.index("2 hours ago") + 1] == f"at {data.runs[1].ended_at:%Y-%m-%d %H:%M} UTC"
+
+
+@pytest.mark.parametrize(
+    "status",
+    ["running", "ok", "partial", "stopped_budget", "stopped_rate_limit", "failed", "interrupted", "locked"],
+)
+def test_every_status_of_a_run_has_a_colour(status: str) -> None:
+    rules = (rule.split("}")[-1] for rule in STYLE.split("{"))
+    assert any(f".status-{status}" in re.split(r"[\s,]+", selectors) for selectors in rules)

@@ -1,0 +1,127 @@
+"""`report` and `dashboards import`: the trends, on the terminal, as a file, in OpenSearch Dashboards."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from sqlalchemy import Connection
+
+from etl.cli import wiring
+from etl.cli.options import Json
+from etl.cli.output import print_json, stop
+from etl.db.queries import inspection
+from etl.errors import ConfigurationError
+from etl.settings import read_settings
+from etl.tasks import Task, load_tasks, select_tasks
+
+if TYPE_CHECKING:
+    from etl.report.data import ReportData
+
+dashboards_app = typer.Typer(no_args_is_help=True, help="The dashboards for OpenSearch Dashboards.")
+
+
+@stop
+def report_command(
+    task: Annotated[
+        list[str] | None,
+        typer.Option("--task", "-t", metavar="NAME", help="Several times; default: every task asked so far."),
+    ] = None,
+    repo: Annotated[
+        list[str] | None, typer.Option("--repo", "-r", metavar="OWNER/NAME", help="Several times; default: all.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write one self-contained page.")] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Every answer of one task as JSON (`results.json` of the user-error categorizer)."),
+    ] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Every answer of one task as CSV.")] = False,
+    uncertain: Annotated[bool, typer.Option("--uncertain", help="With --json or --csv: only abstained ones.")] = False,
+) -> None:
+    """Show the trends: per task the categories with their course, and what needs a look. Or write them as a file."""
+    from importlib.metadata import version
+
+    from etl.report.data import collect_report
+
+    if sum((html is not None, as_json, as_csv)) > 1:
+        raise ConfigurationError("--html, --json and --csv exclude each other; give one")
+    settings = read_settings()
+    with wiring.opened_store(settings) as store, store.transaction() as connection:
+        known = load_tasks(settings.issuetide_tasks_dir)
+        asked = [name for name in inspection.select_tracked_tasks(connection) if name in known]
+        tasks = select_tasks(known, task or asked or wiring.choose_task_names(settings))
+        if as_json or as_csv:
+            _print_answers(connection, tasks, repo or (), as_json=as_json, uncertain=uncertain)
+            return
+        collected = collect_report(connection, tasks, version=version("issuetide"), repositories=tuple(repo or ()))
+    if html is not None:
+        _write_page(html, collected)
+        return
+    from rich.console import Console
+
+    from etl.report.terminal import print_report
+
+    print_report(collected, Console())
+
+
+def _write_page(path: Path, collected: "ReportData") -> None:
+    from etl.report.html import render_html
+
+    try:
+        path.write_text(render_html(collected), encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"--html {path} cannot be written: {error.strerror}; choose another path") from None
+    typer.echo(f"wrote {path}")
+
+
+def _print_answers(
+    connection: Connection, tasks: Sequence[Task], repositories: Sequence[str], *, as_json: bool, uncertain: bool
+) -> None:
+    from etl.db.report_queries import select_abstained_issues, select_answered_issues
+    from etl.report.results import render_csv, render_json
+
+    if len(tasks) != 1:
+        raise ConfigurationError(
+            f"--json and --csv are about one task; choose with --task: {', '.join(task.name for task in tasks)}"
+        )
+    if uncertain:
+        issues = select_abstained_issues(connection, tasks[0].name, tuple(repositories), limit=1_000_000)
+    else:
+        issues = select_answered_issues(connection, tasks[0].name, tuple(repositories))
+    typer.echo(render_json(issues, tasks[0]) if as_json else render_csv(issues, tasks[0]), nl=False)
+
+
+@dashboards_app.command("import")
+@stop
+def dashboards_import_command(
+    url: Annotated[str | None, typer.Option("--url", help="OpenSearch Dashboards; default DASHBOARDS_URL.")] = None,
+    tenant: Annotated[
+        str | None, typer.Option("--tenant", help="Tenant of the security plugin; `global` is everyone's.")
+    ] = None,
+    task: Annotated[str | None, typer.Option("--task", "-t", help="The task that is shown first.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Import the dashboards into OpenSearch Dashboards and read every object back. Safe to repeat."""
+    from dataclasses import asdict
+
+    from etl.dashboards.importing import import_dashboards
+    from etl.resources import resource_folder
+
+    settings = read_settings()
+    address = url or (settings.dashboards_url.get_secret_value() if settings.dashboards_url else None)
+    if address is None:
+        raise ConfigurationError("no address: set DASHBOARDS_URL or give --url, for example http://127.0.0.1:5601")
+    imported = import_dashboards(
+        address,
+        resource_folder("dashboards"),
+        tenant=tenant,
+        prefix=settings.issuetide_index_prefix,
+        ca_file=settings.opensearch_ca_file,
+        task=task,
+    )
+    if as_json:
+        print_json([asdict(entry) for entry in imported])
+        return
+    for entry in imported:
+        typer.echo(f"{entry.status:<8} {entry.type:<14} {entry.id:<44} {entry.title}")
+    typer.echo(f"{len(imported)} objects imported and read back; open {wiring.shown_host(address)}/app/dashboards")

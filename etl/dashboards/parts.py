@@ -1,0 +1,209 @@
+"""The parts that a dashboard is put together from, as Dashboards stores them: objects, aggregations, parameters.
+
+Only what 2.19 knows is used, so that one file serves 2.19 and 3.x.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from etl.dashboards.saved_objects import (
+    MIGRATION_VERSIONS,
+    SavedObject,
+    compact_json,
+    index_pattern_fields,
+    load_mapping,
+)
+
+Json = dict[str, Any]
+
+_INDEX_REFERENCE = "kibanaSavedObjectMeta.searchSourceJSON.index"
+
+
+def saved_object(
+    kind: str, identifier: str, attributes: Json, references: Sequence[tuple[str, str, str]]
+) -> SavedObject:
+    """A saved object; `references` are (type, id, name) each."""
+    return {
+        "type": kind,
+        "id": identifier,
+        "attributes": attributes,
+        "references": [{"type": to, "id": target, "name": name} for to, target, name in references],
+        "migrationVersion": {kind: MIGRATION_VERSIONS[kind]},
+    }
+
+
+def search_source(query: str, filters: Sequence[Json] = (), *, index: bool = True) -> Json:
+    """What an object searches: a Lucene query and filters, over its index reference or over none."""
+    source: Json = {"query": {"query": query, "language": "lucene"}, "filter": list(filters)}
+    if index:
+        source["indexRefName"] = _INDEX_REFERENCE
+    return {"searchSourceJSON": compact_json(source)}
+
+
+def index_pattern(index: str, time_field: str, formats: Mapping[str, Json]) -> SavedObject:
+    """The index pattern of one of our indices, its fields from the mapping in `schemas/opensearch/`."""
+    attributes = {
+        "title": f"issuetide-{index}",
+        "timeFieldName": time_field,
+        "fields": compact_json(index_pattern_fields(load_mapping(index))),
+        "fieldFormatMap": compact_json(formats),
+    }
+    return saved_object("index-pattern", f"issuetide-{index}", attributes, ())
+
+
+def visualization(identifier: str, title: str, state: Json, index: str, query: str = "") -> SavedObject:
+    """A panel over an index pattern: `state` is its type, aggregations and parameters."""
+    attributes = {
+        "title": title,
+        "description": "",
+        "version": 1,
+        "visState": compact_json({"title": title, **state}),
+        "uiStateJSON": "{}",
+        "kibanaSavedObjectMeta": search_source(query),
+    }
+    return saved_object("visualization", identifier, attributes, [("index-pattern", index, _INDEX_REFERENCE)])
+
+
+def markdown(identifier: str, title: str, words: str) -> SavedObject:
+    """A panel of words."""
+    params = {"markdown": words, "fontSize": 12, "openLinksInNewTab": False}
+    attributes = {
+        "title": title,
+        "description": "",
+        "version": 1,
+        "visState": compact_json({"title": title, "type": "markdown", "aggs": [], "params": params}),
+        "uiStateJSON": "{}",
+        "kibanaSavedObjectMeta": {"searchSourceJSON": "{}"},
+    }
+    return saved_object("visualization", identifier, attributes, ())
+
+
+def saved_search(identifier: str, title: str, index: str, query: str, columns: Sequence[str], sort: str) -> SavedObject:
+    """A table of documents, newest by `sort` first."""
+    attributes = {
+        "title": title,
+        "description": "",
+        "hits": 0,
+        "columns": list(columns),
+        "sort": [[sort, "desc"]],
+        "version": 1,
+        "kibanaSavedObjectMeta": search_source(query),
+    }
+    return saved_object("search", identifier, attributes, [("index-pattern", index, _INDEX_REFERENCE)])
+
+
+def aggregation(identifier: str, kind: str, schema: str, **params: Any) -> Json:  # noqa: ANN401  (an aggregation's own parameters)
+    """One aggregation of a panel: a metric, or a way to part the documents."""
+    return {"id": identifier, "enabled": True, "type": kind, "schema": schema, "params": params}
+
+
+def by_time(field: str) -> Json:
+    """Bars along the time axis, as wide as Dashboards finds fit."""
+    return aggregation(
+        "2",
+        "date_histogram",
+        "segment",
+        field=field,
+        useNormalizedOpenSearchInterval=True,
+        scaleMetricValues=False,
+        interval="auto",
+        drop_partials=False,
+        min_doc_count=1,
+        extended_bounds={},
+    )
+
+
+def by_terms(
+    field: str, schema: str, label: str, *, order_by: str = "1", size: int = 20, identifier: str = "3"
+) -> Json:
+    """One part per value of `field`, the `size` largest by metric `order_by`, or by name (`_key`)."""
+    return aggregation(
+        identifier,
+        "terms",
+        schema,
+        field=field,
+        orderBy=order_by,
+        order="asc" if order_by == "_key" else "desc",
+        size=size,
+        otherBucket=False,
+        otherBucketLabel="Other",
+        missingBucket=False,
+        missingBucketLabel="Missing",
+        customLabel=label,
+    )
+
+
+def chart_params(
+    kind: str, metrics: Mapping[str, str], axis_title: str, *, stacked: bool = True, sideways: bool = False
+) -> Json:
+    """Parameters of an area, line, histogram or horizontal bar chart; `metrics` is aggregation id -> label."""
+    shape = "histogram" if kind == "horizontal_bar" else kind
+    return {
+        "type": shape,
+        "grid": {"categoryLines": False, "valueAxis": "ValueAxis-1"},
+        "categoryAxes": [
+            {
+                "id": "CategoryAxis-1",
+                "type": "category",
+                "position": "left" if sideways else "bottom",
+                "show": True,
+                "style": {},
+                "scale": {"type": "linear"},
+                "labels": {"show": True, "rotate": 0, "filter": not sideways, "truncate": 200 if sideways else 100},
+                "title": {},
+            }
+        ],
+        "valueAxes": [
+            {
+                "id": "ValueAxis-1",
+                "name": "BottomAxis-1" if sideways else "LeftAxis-1",
+                "type": "value",
+                "position": "bottom" if sideways else "left",
+                "show": True,
+                "style": {},
+                "scale": {"type": "linear", "mode": "normal"},
+                "labels": {"show": True, "rotate": 0, "filter": True, "truncate": 100},
+                "title": {"text": axis_title},
+            }
+        ],
+        "seriesParams": [
+            {
+                "show": True,
+                "type": shape,
+                "mode": "stacked" if stacked else "normal",
+                "data": {"id": identifier, "label": label},
+                "valueAxis": "ValueAxis-1",
+                "drawLinesBetweenPoints": True,
+                "showCircles": True,
+                "lineWidth": 2,
+                "interpolate": "linear",
+            }
+            for identifier, label in metrics.items()
+        ],
+        "addTooltip": True,
+        "addLegend": True,
+        "legendPosition": "bottom" if not sideways else "right",
+        "times": [],
+        "addTimeMarker": False,
+        "labels": {"show": False},
+        "thresholdLine": {"show": False, "value": 10, "width": 1, "style": "full", "color": "#E7664C"},
+    }
+
+
+def figures_params(font_size: int) -> Json:
+    """Parameters of a panel of plain figures."""
+    return {
+        "addTooltip": True,
+        "addLegend": False,
+        "type": "metric",
+        "metric": {
+            "percentageMode": False,
+            "useRanges": False,
+            "colorSchema": "Green to Red",
+            "metricColorMode": "None",
+            "colorsRange": [{"from": 0, "to": 10000}],
+            "labels": {"show": True},
+            "invertColors": False,
+            "style": {"bgFill": "#000", "bgColor": False, "labelColor": False, "subText": "", "fontSize": font_size},
+        },
+    }
