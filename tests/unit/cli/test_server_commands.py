@@ -24,3 +24,9 @@ def test_a_password_among_the_options_is_not_on_the_command_line_either() -> Non
     address, password = psql_address("postgresql://db.example.com/issues?user=me&password=secret")
     assert "secret" not in address
     assert password == "secret"
+
+
+def test_psql_is_told_of_a_space_in_a_name() -> None:
+    address, password = psql_address("postgresql://a%20person:secret@db.example.com/issue%20tide")
+    assert conninfo_to_dict(address) == {"user": "a person", "dbname": "issue tide", "host": "db.example.com"}
+    assert password == "secret"
