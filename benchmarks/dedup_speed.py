@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from etl.dedup import family_hash, fingerprint, issue_text, rules, text_hash
+from etl.dedup import family_hash, fingerprint, issue_text, text_hash
 from etl.dedup.normalize import table_steps
 from etl.dedup.protected import restore
 
@@ -134,15 +134,15 @@ def rows() -> None:
     texts = ["\n" + log_line(source) for _ in range(4000)]
     spent = []
     for table in ("LINE_STARTS", "SHAPES", "KEEPERS", "MASKS", "SKELETON"):
-        for row, (need, hint, substitute, replacement) in zip(getattr(rules, table), table_steps(table), strict=True):
+        for step in table_steps(table):
             started, tried, after = time.process_time(), 0, []
             for text in texts:
-                if need in text and (hint is None or hint(text)):
+                if step.need in text and not (step.has_hint and step.hint(text) is None):
                     tried += 1
-                    after.append(substitute(replacement, text))
+                    after.append(step.substitute(text))
                 else:
                     after.append(text)
-            spent.append(((time.process_time() - started) / len(texts) * 1e6, tried, f"{table}: {row.name}"))
+            spent.append(((time.process_time() - started) / len(texts) * 1e6, tried, f"{table}: {step.row.name}"))
             texts = after
         if table == "MASKS":
             texts = [restore(text) for text in texts]

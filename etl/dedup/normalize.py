@@ -7,7 +7,7 @@ only the standard library is used, since another regular-expression engine would
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, cached_property, partial
 from typing import Final
 
 from etl.dedup import rules
@@ -17,8 +17,6 @@ CAP: Final = 65_536
 """Characters of a text that count: longer ones are cut to the first and last half of this, at most."""
 
 _PASSES: Final = 8
-
-_Step = tuple[str, Callable[[str], re.Match[str] | None] | None, Callable[..., str], rules.Replacement]
 
 _BROKEN = re.compile("[\x00\ud800-\udfff]")
 _ESCAPES = re.compile(
@@ -33,8 +31,15 @@ _LINE_ENDS = re.compile("[\u2028\u2029]")
 _QUOTES = (("\u2018", "'"), ("\u2019", "'"), ("\u201c", '"'), ("\u201d", '"'), ("\u2010", "-"), ("\u2011", "-"))
 _CONTROLS = re.compile("[\x01-\x08\x0e-\x1f\x7f]")
 _BLANKS = re.compile(r"[ \t\x0b\x0c]+", re.ASCII)
-_EMPTY = re.compile(r" ?\n[ \n]*", re.ASCII)
-_TOUCHED = re.compile(r"[0-9/\\@]|##\[|::|\{'|map\[", re.ASCII).search
+_EMPTY = re.compile(r"\n[ \n]+", re.ASCII)
+_TOUCHED = re.compile(r"[0-9/\\@]", re.ASCII).search
+_TOUCHED_WORDS: Final = ("##[", "::", "{'", "map[")
+"""Only lines with one of these, or with what `_TOUCHED` looks for, are given to the table."""
+
+_VALUE = re.compile(r"[\"'=/<0-9]", re.ASCII).search
+_VALUE_WORDS: Final = ("for ", "user ", " ()", "rue", "RUE", "alse", "ALSE", "null", "NULL", "nil", "None")
+"""A line without these, without a second dot, and without what `_VALUE` looks for, is left as it is by `SKELETON`."""
+
 _RULERS = re.compile(r"([=\-_*~#.+!<>^])\1{3,}")
 
 
@@ -66,32 +71,43 @@ def _tidy(text: str) -> str:
     """
     if "  " in text or "\t" in text or "\x0b" in text or "\x0c" in text:
         text = _BLANKS.sub(" ", text)
-    if "\n" in text:
+    text = text.replace(" \n", "\n")
+    if "\n\n" in text or "\n " in text:
         text = _EMPTY.sub("\n", text)
     text = _RULERS.sub(r"\1\1\1", text.strip(" \n"))
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
+class Step:
+    """One row of a table, ready to be applied. Its patterns are compiled when a text first needs them."""
+
+    def __init__(self, row: rules.Rule) -> None:
+        self.row = row
+        self.need = row.need
+        self.has_hint = bool(row.hint)
+
+    @cached_property
+    def hint(self) -> Callable[[str], re.Match[str] | None]:
+        """Looks for the row's hint."""
+        return re.compile(self.row.hint, re.ASCII).search
+
+    @cached_property
+    def substitute(self) -> Callable[[str], str]:
+        """Puts the row's replacement in place of its pattern."""
+        return partial(re.compile(self.row.pattern, re.ASCII).sub, self.row.replacement)
+
+
 @cache
-def table_steps(table: str) -> Sequence[_Step]:
-    """The rows of one table, compiled at first use (importing must stay cheap)."""
-    rows: tuple[rules.Rule, ...] = getattr(rules, table)
-    return tuple(
-        (
-            row.need,
-            re.compile(row.hint, re.ASCII).search if row.hint else None,
-            re.compile(row.pattern, re.ASCII).sub,
-            row.replacement,
-        )
-        for row in rows
-    )
+def table_steps(table: str) -> Sequence[Step]:
+    """The rows of one table as steps."""
+    return tuple(map(Step, getattr(rules, table)))
 
 
 def _apply(table: str, text: str) -> str:
     """The text after every row of a table, in order."""
-    for need, hint, substitute, replacement in table_steps(table):
-        if need in text and (hint is None or hint(text) is not None):
-            text = substitute(replacement, text)
+    for step in table_steps(table):
+        if step.need in text and not (step.has_hint and step.hint(text) is None):
+            text = step.substitute(text)
     return text
 
 
@@ -111,7 +127,10 @@ def _rewrite(lines: list[str]) -> list[str]:
 def _settle(text: str) -> str:
     """A tidy text after the table. Only lines that a rule may touch are looked at; most lines of prose are not."""
     lines = text.split("\n")
-    touched = [index for index, line in enumerate(lines) if _TOUCHED(line)]
+    words = [word for word in _TOUCHED_WORDS if word in text]
+    touched = [
+        index for index, line in enumerate(lines) if _TOUCHED(line) or (words and any(word in line for word in words))
+    ]
     if not touched:
         return text
     for index, line in zip(touched, _rewrite([lines[index] for index in touched]), strict=True):
@@ -126,11 +145,24 @@ def normalize(text: str) -> str:
     """
     text = _tidy(clear_characters(_cut(text)))
     for _ in range(_PASSES):
-        after = _cut(_tidy(_settle(text)))
+        after = _settle(text)
+        if after == text and text.isascii() and len(text) < CAP:
+            break  # it is tidy: only NFC, or a cut, which leaves as many characters as the cap, could have undone that
+        after = _cut(_tidy(after))
         if after == text:
             break
         text = after
     return text
+
+
+def _may_vary(text: str) -> list[int]:
+    """The places of those lines of a normalized text in which a row of `SKELETON` may find something."""
+    words = [word for word in _VALUE_WORDS if word in text]
+    return [
+        index
+        for index, line in enumerate(text.split("\n"))
+        if _VALUE(line) or line.count(".") > 1 or (words and any(word in line for word in words))
+    ]
 
 
 def skeleton(normalized: str) -> str:
@@ -138,4 +170,11 @@ def skeleton(normalized: str) -> str:
 
     Equal skeletons make candidates, not the same problem. Only defined over what `normalize` gave.
     """
-    return _apply("SKELETON", "\n" + normalized)[1:].replace(rules.STAR, "*")
+    places = _may_vary(normalized)
+    if not places:
+        return normalized
+    lines = normalized.split("\n")
+    rewritten = _apply("SKELETON", "\n" + "\n".join([lines[place] for place in places]))[1:].replace(rules.STAR, "*")
+    for place, line in zip(places, rewritten.split("\n"), strict=True):
+        lines[place] = line
+    return "\n".join(lines)

@@ -122,7 +122,7 @@ def _lines(markdown: str) -> Iterator[_Line]:
             hidden = False
         if "<!--" in line:
             line, hidden = _visible(line, index < last_end)
-        opened = _FENCE.match(line)
+        opened = _FENCE.match(line) if "```" in line or "~~~" in line else None
         if opened:
             fence = opened[1] or opened[2]
         yield line, bool(opened)
@@ -150,7 +150,7 @@ def _without_mail(lines: Iterable[_Line]) -> Iterator[_Line]:
     for line, is_code in kept:
         if is_code:
             quoted = False
-        elif _WROTE.match(line):
+        elif ":" in line and _WROTE.match(line):
             quoted = True
             continue
         elif (quoted and (line.startswith(">") or not line.strip())) or _MAIL.match(line):

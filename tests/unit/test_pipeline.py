@@ -292,6 +292,14 @@ def test_without_a_sink_documents_wait_and_go_with_the_next_run(store: Store, pl
     assert list(documents(plan)) == ["42-issue-1-kind"]
 
 
+def test_a_fetch_alone_leaves_it_to_the_export_to_count_what_waits(store: Store, plan: Plan) -> None:
+    run_with(store, plan, [make_item(1, "crash")])
+    outcome = run_with(store, plan, [make_item(1, "crash again")], tasks=(), classifier=None, sink=None)
+    assert (outcome.status, outcome.tally.counts["items_changed"]) == ("ok", 1)
+    assert outcome.tally.waiting_documents is None
+    assert run_with(store, plan).tally.counts["documents_written"] >= 1
+
+
 def test_a_refused_document_becomes_a_dead_letter_and_is_tried_again_when_it_changes(store: Store, plan: Plan) -> None:
     sink_of(plan).rejects.add("42-issue-1-kind")
     outcome = run_with(store, plan, [make_item(1, "crash"), make_item(2, "Add")])

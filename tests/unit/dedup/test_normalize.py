@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from etl import dedup
 from etl.dedup import RULES_VERSION, family_hash, fingerprint, normalize, skeleton, text_hash
-from etl.dedup.normalize import CAP
+from etl.dedup.normalize import CAP, table_steps
+from etl.dedup.rules import STAR
 from tests.unit.dedup.test_rules import DIFFERENT, SAME
 
 FRAGMENTS = sorted(
@@ -21,6 +22,10 @@ PIECES = st.one_of(
 MIXED = st.lists(PIECES, max_size=14).flatmap(
     lambda pieces: st.sampled_from(["", " "]).map(lambda gap: gap.join(pieces))
 )
+PLAIN = [
+    "for ", "the ", "by", "from ", "user ", "true", "False", "nil", "None", "null", "TRUE", "a.b.c", "x.y.z.W", "() ",
+    "say", " ", "[", "\n", "* ", "it.",
+]  # fmt: skip
 ANY = st.text(st.characters(codec=None), max_size=60)
 
 SHAPES = [
@@ -56,6 +61,16 @@ def test_a_normalized_text_holds_no_control_characters_and_no_empty_lines(text: 
     assert not re.search(r"\A\s|\s\Z|\n\n| \n|\n |  ", normalized)
     assert unicodedata.is_normalized("NFC", normalized)
     assert "*" in skeleton(normalized) or not re.search(r"<n>", normalized)
+
+
+@given(st.lists(st.sampled_from(PLAIN), max_size=9).map("".join) | MIXED)
+@settings(max_examples=600, deadline=None)
+def test_rows_and_lines_that_the_skeleton_passes_over_would_not_have_changed(text: str) -> None:
+    normalized = normalize(text)
+    after_every_row = "\n" + normalized
+    for step in table_steps("SKELETON"):
+        after_every_row = step.substitute(after_every_row)
+    assert skeleton(normalized) == after_every_row[1:].replace(STAR, "*")
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=[ascii(shape) for shape in SHAPES])
