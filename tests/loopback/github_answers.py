@@ -1,147 +1,101 @@
-"""What the loopback GitHub answers to a request: the right thing, or what a fault makes of it."""
+"""What a GitHub in good health answers: who may not ask, which resource is meant, what it says."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import quote, urlencode
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
-from tests.loopback.github_world import (
-    IssueQuery,
-    Repo,
-    decode_cursor,
-    encode_cursor,
-    list_comments,
-    list_issues,
-    render,
-    seconds_of,
-)
+from tests.loopback.github_app import app_answer, is_app_path
+from tests.loopback.github_http import Answer, Request, said
+from tests.loopback.github_pages import comment_page, event_page, issue_page, timeline_page
+from tests.loopback.github_world import Repo, render
 
 if TYPE_CHECKING:
     from tests.loopback.github import LoopbackGitHub
 
-FaultKind = Literal[
-    "status",
-    "primary",
-    "secondary",
-    "hang",
-    "slow",
-    "close",
-    "truncated",
-    "broken",
-    "html",
-    "bytes",
-    "redirect",
-    "link",
-]
-_SORTS = {"created", "updated", "comments"}
-_SINCE_1980 = 315_532_800
-_DEEPEST_ROW = 10_000
+__all__ = ["Answer", "Request", "answered", "secondary_refusal"]
 
-
-@dataclass(slots=True)
-class Request:
-    """A request as it came, and what it was answered with.
-
-    path: below the API root. headers: names in lower case. token: as sent, '' for none. status: 0 until answered, or
-    when no answer was sent.
-    """
-
-    method: str
-    path: str
-    query: dict[str, str]
-    target: str
-    headers: dict[str, str]
-    token: str
-    status: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What is sent. cut: send only half of the body, then close. link: the Link header's value."""
-
-    status: int
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    cut: bool = False
-
-
-@dataclass(slots=True)
-class Fault:
-    """Something to go wrong with the next requests whose target contains `on`; see `LoopbackGitHub.fail_next`."""
-
-    kind: FaultKind
-    on: str
-    times: int
-    skip: int
-    options: dict[str, Any]
-
-
-def _said(status: int, message: str, **headers: str) -> Answer:
-    body = {"message": message, "documentation_url": "https://docs.github.com/rest", "status": str(status)}
-    return Answer(status, render(body), {name.replace("_", "-"): value for name, value in headers.items()})
-
-
-def faulty(github: "LoopbackGitHub", request: Request, fault: Fault) -> Answer | None:
-    options = fault.options
-    if fault.kind in {"hang", "slow", "close"}:
-        github.stopping.wait(options.get("seconds", 30.0) if fault.kind != "close" else 0)
-        return answered(github, request) if fault.kind == "slow" else None
-    if fault.kind in {"truncated", "broken", "link"}:
-        return _spoilt(answered(github, request), fault)
-    if fault.kind == "primary":
-        github.spend_all(options.get("seconds", 60.0), options.get("status", 403))
-        return answered(github, request)
-    if fault.kind == "secondary":
-        headers = {"Retry_After": str(options["retry_after"])} if "retry_after" in options else {}
-        text = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
-        return _said(options.get("status", 403), text, **headers)
-    if fault.kind == "html":
-        return Answer(200, b"<html><body>Unicorn!</body></html>", {"Content-Type": "text/html"})
-    if fault.kind == "bytes":
-        return Answer(200, options["body"])
-    if fault.kind == "redirect":
-        return _said(options.get("status", 302), "Found", Location=options["location"])
-    return _said(options["status"], options.get("message", f"fault {options['status']}"), **options.get("headers", {}))
-
-
-def _spoilt(answer: Answer, fault: Fault) -> Answer:
-    if fault.kind == "truncated":
-        return replace(answer, cut=True)
-    if fault.kind == "broken":
-        return replace(answer, body=answer.body[: len(answer.body) // 2])
-    return replace(answer, headers={**answer.headers, "Link": f'<{fault.options["location"]}>; rel="next"'})
+_PARTS = {"comments", "timeline", "events"}
+"""What hangs on an issue."""
 
 
 def answered(github: "LoopbackGitHub", request: Request) -> Answer:
-    """The answer of a GitHub in good health."""
-    is_valid = github.tokens is None or request.token in github.tokens
-    if request.token and not is_valid:
-        return _said(401, "Bad credentials")
-    if request.path == "/rate_limit":
-        window = {"limit": github.limit, "remaining": github.remaining, "reset": int(github.reset_at), "used": 0}
-        return Answer(200, render({"resources": {"core": window}}))
-    if not github.spend():
-        return _said(github.limit_status, "API rate limit exceeded for user ID 1.")
-    if request.path == "/":
-        root = {"current_user_url": f"{github.url}/user", "repository_url": f"{github.url}/repos/{{owner}}/{{repo}}"}
-        return Answer(200, render(root))
-    if request.path == "/user":
-        return (
-            Answer(200, render(github.render.user("tester", "User")))
-            if request.token
-            else _said(401, "Requires authentication")
-        )
+    """The right answer, as things stand now."""
     with github.lock:
+        if is_app_path(request.path):
+            return app_answer(github.app, request, github.now(), lambda: github.find(request.path)[0])
+        refusal = _refusal(github, request)
+        if refusal is not None:
+            return refusal
+        if request.path == "/":
+            root = {
+                "current_user_url": f"{github.url}/user",
+                "repository_url": f"{github.url}/repos/{{owner}}/{{repo}}",
+            }
+            return Answer(200, render(root))
+        if request.path == "/user":
+            return _user(github, request)
         repo, rest, moved = github.find(request.path)
-        if repo is None or (repo.private and not (request.token and is_valid)):
-            return _said(404, "Not Found")
+        if repo is None or repo.blocked or (repo.private and not _is_known(github, request)):
+            return said(404, "Not Found")
+        if not github.reaches(request.token, repo):
+            return _out_of_scope(github, request)
         if moved is not None:
             query = f"?{urlencode(request.query)}" if request.query else ""
-            return _said(301, "Moved Permanently", Location=f"{github.url}{moved}{query}")
+            return said(301, "Moved Permanently", Location=f"{github.url}{moved}{query}")
         answer = _tagged(request, _of_repository(github, request, repo, rest))
-        github.remaining += answer.status == 304  # GitHub does not count those.
+        github.window_of(request.token).remaining += answer.status == 304  # GitHub does not count those.
         return answer
+
+
+def secondary_refusal(status: int, retry_after: object = None, *, limited_by: bool = False) -> Answer:
+    """A secondary limit: named by Retry-After, or by `gh-limited-by`, or by its text alone."""
+    headers = {"Retry_After": str(retry_after)} if retry_after is not None else {}
+    if limited_by:
+        headers["gh_limited_by"] = "octokit-cost"
+        return said(status, "Forbidden", **headers)
+    text = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
+    return said(status, text, **headers)
+
+
+def _refusal(github: "LoopbackGitHub", request: Request) -> Answer | None:
+    """What a request is answered before it is looked at, and all of /rate_limit, which is free; else spends a call."""
+    if not github.allows(request.token):
+        github.spend("")
+        return said(401, "Bad credentials")
+    limited = github.secondary.get(request.token)
+    if limited is not None and github.now() < limited.until:
+        wait = int(limited.until - github.now()) + 1 if limited.form == "retry-after" else None
+        return secondary_refusal(limited.status, wait, limited_by=limited.form == "limited-by")
+    if request.path == "/rate_limit":
+        window = github.window_of(request.token)
+        used = window.limit - window.remaining
+        core = {"limit": window.limit, "used": used, "remaining": window.remaining, "reset": int(window.reset_at)}
+        return Answer(200, render({"resources": {"core": core}}))
+    if not github.spend(request.token):
+        whose = "user ID 1" if request.token else "127.0.0.1"
+        return said(github.window_of(request.token).status, f"API rate limit exceeded for {whose}.")
+    return said(404, "Not Found") if request.method != "GET" else None
+
+
+def _is_known(github: "LoopbackGitHub", request: Request) -> bool:
+    return bool(request.token) and github.allows(request.token)
+
+
+def _user(github: "LoopbackGitHub", request: Request) -> Answer:
+    if not request.token:
+        return said(401, "Requires authentication")
+    if github.app is not None and request.token in github.app.tokens:
+        return said(403, "Resource not accessible by integration")
+    return Answer(200, render(github.render.user("tester", "User")))
+
+
+def _out_of_scope(github: "LoopbackGitHub", request: Request) -> Answer:
+    if github.out_of_scope_status == 404:
+        return said(404, "Not Found")
+    is_app = github.app is not None and request.token in github.app.tokens
+    who = "integration" if is_app else "personal access token"
+    return said(403, f"Resource not accessible by {who}", X_Accepted_GitHub_Permissions="issues=read")
 
 
 def _tagged(request: Request, answer: Answer) -> Answer:
@@ -158,17 +112,19 @@ def _of_repository(github: "LoopbackGitHub", request: Request, repo: Repo, rest:
     if rest == "":
         return Answer(200, render(github.render.repository(repo)))
     parts = rest.split("/")
+    if parts[0] == "pulls" and len(parts) == 2:
+        return _pull(github, repo, parts[1])
     if parts[0] != "issues":
-        return _said(404, "Not Found")
+        return said(404, "Not Found")
     if not repo.has_issues:
-        return _said(410, "Issues are disabled for this repo")
+        return said(410, "Issues are disabled for this repo")
     key = (repo.id, repo.version, request.target)
     if github.kept_pages is not None and key in github.kept_pages:
         return github.kept_pages[key]
     if len(parts) == 1:
-        answer = _issue_page(github, request, repo)
-    elif parts[1:] == ["comments"]:
-        answer = _comment_page(github, request, repo, None)
+        answer = issue_page(github, request, repo)
+    elif parts[1] == "comments":
+        answer = _comments(github, request, repo, parts[2:])
     else:
         answer = _one_issue(github, request, repo, parts[1:])
     if github.kept_pages is not None:
@@ -176,91 +132,46 @@ def _of_repository(github: "LoopbackGitHub", request: Request, repo: Repo, rest:
     return answer
 
 
+def _comments(github: "LoopbackGitHub", request: Request, repo: Repo, parts: list[str]) -> Answer:
+    """The comments of a repository, or one of them."""
+    if not parts:
+        return comment_page(github, request, repo, None)
+    comment = repo.comments.get(int(parts[0])) if len(parts) == 1 and parts[0].isdecimal() else None
+    return said(404, "Not Found") if comment is None else Answer(200, render(github.render.comment(repo, comment)))
+
+
 def _one_issue(github: "LoopbackGitHub", request: Request, repo: Repo, parts: list[str]) -> Answer:
     number = int(parts[0]) if parts[0].isdecimal() else 0
-    status, location = repo.gone.get(number, (404, ""))
-    is_comments = parts[1:] == ["comments"]
-    if number not in repo.issues:
-        if status == 301:
-            # What hangs on a transferred issue answers without saying where it went.
-            return _said(301, "Moved Permanently", Location="" if is_comments else github.url + location)
-        return _said(410, "This issue was deleted") if status == 410 else _said(404, "Not Found")
-    if is_comments:
-        return _comment_page(github, request, repo, number)
-    if len(parts) > 1:
-        return _said(404, "Not Found")
-    return Answer(200, render(github.render.issue(repo, repo.issues[number])))
+    part = "/".join(parts[1:])
+    if part and part not in _PARTS:
+        return said(404, "Not Found")
+    issue = repo.issues.get(number)
+    if issue is None:
+        return _gone(github, repo, number, part)
+    if part == "comments":
+        return comment_page(github, request, repo, number)
+    if part == "timeline":
+        return timeline_page(github, request, repo, issue)
+    if part == "events":
+        return event_page(github, request, repo, number)
+    return Answer(200, render(github.render.issue(repo, issue)))
 
 
-def _issue_page(github: "LoopbackGitHub", request: Request, repo: Repo) -> Answer:
-    query = _issue_query(request.query)
-    if query is None:
-        return _said(422, "Validation Failed")
-    if query.since is not None and query.since < _SINCE_1980:
-        return Answer(200, b"[]")
-    rows, after, before = list_issues(repo, query, github.now(), since_inclusive=github.since_inclusive)
-    base = f"{github.url}/repositories/{repo.id}/issues"
-    kept = {name: value for name, value in request.query.items() if name not in {"after", "before", "page"}}
-    links = []
-    if before is not None:
-        links.append(("prev", {**kept, "before": encode_cursor(before)}))
-    if after is not None:
-        links.append(("next", {**kept, "after": encode_cursor(after)}))
-    return _page([github.render.issue(repo, row) for row in rows], base, links)
+def _gone(github: "LoopbackGitHub", repo: Repo, number: int, part: str) -> Answer:
+    gone = repo.gone.get(number)
+    if gone is None or gone.reason == "hidden":
+        return said(404, "Not Found")
+    if gone.to is None:
+        return said(410, "This issue was deleted")
+    if not part:
+        return said(301, "Moved Permanently", Location="{}/repositories/{}/issues/{}".format(github.url, *gone.to))
+    # What hangs on a transferred issue answers without saying where it went.
+    is_moved = github.transferred_parts_status == 301
+    return said(301, "Moved Permanently", Location="") if is_moved else said(404, "Not Found")
 
 
-def _issue_query(query: dict[str, str]) -> IssueQuery | None:
-    """The parameters as GitHub takes them; None where it answers 422."""
-    state = query.get("state", "open")
-    page = _number(query.get("page"), 1)
-    per_page = min(_number(query.get("per_page"), 30), 100)
-    if state not in {"open", "closed", "all"} or page * per_page > _DEEPEST_ROW:
-        return None
-    sort, direction = _sorting(query, "desc")
-    labels = frozenset(label.lower() for label in query.get("labels", "").split(",") if label)
-    after = decode_cursor(query["after"]) if "after" in query else None
-    before = decode_cursor(query["before"]) if "before" in query else None
-    return IssueQuery(state, labels, sort, direction, _since(query), per_page, after, before, page)
-
-
-def _comment_page(github: "LoopbackGitHub", request: Request, repo: Repo, number: int | None) -> Answer:
-    sort, direction = _sorting(request.query, "asc")
-    since = _since(request.query)
-    if since is not None and since < _SINCE_1980:
-        return Answer(200, b"[]")
-    rows = list_comments(repo, sort, direction, since, number, since_inclusive=github.since_inclusive)
-    per_page = min(_number(request.query.get("per_page"), 30), 100)
-    page = _number(request.query.get("page"), 1)
-    last = max(1, -(-len(rows) // per_page))
-    pages = [
-        ("prev", page - 1, page > 1),
-        ("next", page + 1, page < last),
-        ("last", last, page < last),
-        ("first", 1, page > 1),
-    ]
-    links = [(name, {**request.query, "page": str(target)}) for name, target, is_shown in pages if is_shown]
-    rest = "issues/comments" if number is None else f"issues/{number}/comments"
-    shown = [github.render.comment(repo, row) for row in rows[(page - 1) * per_page : page * per_page]]
-    return _page(shown, f"{github.url}/repositories/{repo.id}/{rest}", links)
-
-
-def _page(shown: list[dict[str, Any]], base: str, links: Sequence[tuple[str, dict[str, str]]]) -> Answer:
-    header = ", ".join(f'<{base}?{urlencode(query, quote_via=quote)}>; rel="{name}"' for name, query in links)
-    return Answer(200, render(shown), {"Link": header} if header else {})
-
-
-def _sorting(query: dict[str, str], default: str) -> tuple[str, str]:
-    """Unknown words are ignored, both of them."""
-    sort, direction = query.get("sort", "created"), query.get("direction", default)
-    return (sort, direction) if sort in _SORTS and direction in {"asc", "desc"} else ("created", default)
-
-
-def _since(query: dict[str, str]) -> int | None:
-    try:
-        return seconds_of(query["since"]) if "since" in query else None
-    except ValueError:
-        return None
-
-
-def _number(text: str | None, default: int) -> int:
-    return max(int(text), 1) if text is not None and text.isdecimal() else default
+def _pull(github: "LoopbackGitHub", repo: Repo, number: str) -> Answer:
+    issue = repo.issues.get(int(number)) if number.isdecimal() else None
+    if issue is None or not issue.is_pull:
+        return said(404, "Not Found")
+    return Answer(200, render(github.render.pull(repo, issue)))

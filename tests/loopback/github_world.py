@@ -1,21 +1,43 @@
-"""What the loopback GitHub knows: repositories, issues, comments, and how GitHub lists and shows them.
+"""What the loopback GitHub knows: repositories, issues, comments, events, and how GitHub shows them."""
 
-Orders, cursors and filters are those that were measured at the real API: rows changed in the same second stand newest
-opened first even in an ascending list, label filters mean AND and ignore case, a keyset cursor holds the sort value
-and the id of the last row.
-"""
-
-import base64
-import binascii
 import json
-from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
 Key = tuple[int, int]
+_PULL_IDS = 500_000_000
+"""A pull request has an id of its own, unlike that of its issue."""
+Place = tuple[int, int]
+"""The id of a repository and the number of an issue in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that was done to an issue, by GitHub's name for it; `at` in whole seconds since 1970.
+
+    label: of labeled and unlabeled. about: of renamed both titles, of (un)assigned the login, of cross-referenced the
+    place it is mentioned at.
+    """
+
+    id: int
+    kind: str
+    at: int
+    actor: str | None = "alice"
+    label: str | None = None
+    state_reason: str | None = None
+    about: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Why a number is not there any more. to: where a transferred issue went."""
+
+    reason: Literal["deleted", "hidden", "transferred"]
+    to: Place | None = None
 
 
 @dataclass(slots=True)
@@ -23,6 +45,7 @@ class Issue:
     """An issue or pull request; times in whole seconds since 1970.
 
     extra: fields that replace or join what is shown. visible_at, previous: while the list lags, it shows the latter.
+    events: oldest first. origins: where it was before each of its transfers, the last one at the end.
     """
 
     number: int
@@ -39,10 +62,13 @@ class Issue:
     author: str | None = "alice"
     author_type: str = "User"
     is_pull: bool = False
+    merged_at: int | None = None
     comments: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
     visible_at: float = 0.0
     previous: "Issue | None" = None
+    events: tuple[Event, ...] = ()
+    origins: tuple[Place, ...] = ()
 
 
 @dataclass(slots=True)
@@ -60,7 +86,11 @@ class Comment:
 
 @dataclass(slots=True)
 class Repo:
-    """A repository with what it holds. version: rises on every change; sorted lists are kept for one version."""
+    """A repository with what it holds.
+
+    hidden: issues out of sight, with their comments. gone: why a number that was there is not. blocked: out of reach
+    for everybody. version: rises on every change; sorted lists are kept for one version.
+    """
 
     id: int
     full_name: str
@@ -68,7 +98,9 @@ class Repo:
     private: bool = False
     issues: dict[int, Issue] = field(default_factory=dict)
     comments: dict[int, Comment] = field(default_factory=dict)
-    gone: dict[int, tuple[int, str]] = field(default_factory=dict)
+    hidden: dict[int, tuple[Issue, tuple[Comment, ...]]] = field(default_factory=dict)
+    gone: dict[int, Gone] = field(default_factory=dict)
+    blocked: bool = False
     version: int = 0
     next_number: int = 1
     lists: dict[tuple[object, ...], tuple[list[Key], list[Any]]] = field(default_factory=dict)
@@ -79,124 +111,16 @@ class Repo:
         self.lists.clear()
 
 
-@dataclass(frozen=True, slots=True)
-class IssueQuery:
-    """A request for a list of issues, as GitHub understands its parameters."""
-
-    state: str
-    labels: frozenset[str]
-    sort: str
-    direction: str
-    since: int | None
-    per_page: int
-    after: Key | None
-    before: Key | None
-    page: int
-
-
-def list_issues(
-    repo: Repo, query: IssueQuery, now: float, *, since_inclusive: bool
-) -> tuple[list[Issue], Key | None, Key | None]:
-    """The rows of a page, the key after which the next page begins, and the key before which the previous one ends."""
-    keys, issues = _sorted_issues(repo, query, now)
-    low, high = 0, len(issues)
-    if query.since is not None:
-        # A keyset never lists by creation together with `since` here; both orders of the change time cut off one end.
-        edge = query.since if since_inclusive else query.since + 1
-        if query.sort != "updated":
-            kept = [(key, issue) for key, issue in zip(keys, issues, strict=True) if issue.updated_at >= edge]
-            keys, issues = [key for key, _ in kept], [issue for _, issue in kept]
-            high = len(issues)
-        elif query.direction == "asc":
-            low = bisect_left(keys, (edge, -(1 << 62)))
-        else:
-            high = bisect_right(keys, (-edge, 1 << 62))
-    if query.after is not None:
-        start = max(low, bisect_right(keys, query.after))
-    elif query.before is not None:
-        high = min(high, bisect_left(keys, query.before))
-        start = max(low, high - query.per_page)
-    else:
-        start = low + (query.page - 1) * query.per_page
-    rows = issues[start : min(high, start + query.per_page)]
-    end = start + len(rows)
-    more = end < len(issues) if query.before is not None else end < high
-    return rows, keys[end - 1] if rows and more else None, keys[start] if rows and start > low else None
-
-
-def _sorted_issues(repo: Repo, query: IssueQuery, now: float) -> tuple[list[Key], list[Issue]]:
-    name = ("issues", query.state, query.labels, query.sort, query.direction)
-    known = repo.lists.get(name)
-    if known is not None:
-        return known
-    # list() of a dict's values is one step for the interpreter: an edit on another thread cannot break it.
-    shown = [_seen(issue, now) for issue in list(repo.issues.values())]
-    rows = [issue for issue in shown if issue is not None and _matches(issue, query)]
-    rows.sort(key=lambda issue: _key(issue, query))
-    result = [_key(issue, query) for issue in rows], rows
-    if not any(issue.previous is not None or issue.visible_at > now for issue in repo.issues.values()):
-        repo.lists[name] = result
-    return result
-
-
-def _seen(issue: Issue, now: float) -> Issue | None:
-    """The issue as a lagging list shows it."""
-    shown: Issue | None = issue
-    while shown is not None and shown.visible_at > now:
-        shown = shown.previous
-    return shown
-
-
-def _matches(issue: Issue, query: IssueQuery) -> bool:
-    if query.state != "all" and issue.state != query.state:
-        return False
-    return not query.labels or query.labels <= {label.lower() for label in issue.labels}
-
-
-def _key(issue: Issue, query: IssueQuery) -> Key:
-    value = {"updated": issue.updated_at, "comments": issue.comments}.get(query.sort, issue.created_at)
-    return (value if query.direction == "asc" else -value), -issue.id
-
-
-def list_comments(
-    repo: Repo, sort: str, direction: str, since: int | None, number: int | None, *, since_inclusive: bool
-) -> list[Comment]:
-    """All comments of the repository, or of one issue, in order; GitHub pages them by number."""
-    name = ("comments", sort, direction, number)
-    if name not in repo.lists:
-        rows = [comment for comment in list(repo.comments.values()) if number is None or comment.number == number]
-        sign = 1 if direction == "asc" else -1
-        rows.sort(key=lambda row: (sign * (row.updated_at if sort == "updated" else row.created_at), row.id))
-        repo.lists[name] = [(row.updated_at, row.id) for row in rows], rows
-    keys, rows = repo.lists[name]
-    if since is None:
-        return rows
-    edge = since if since_inclusive else since + 1
-    if sort == "updated" and direction == "asc":
-        return rows[bisect_left(keys, (edge, 0)) :]
-    return [row for row in rows if row.updated_at >= edge]
-
-
-def encode_cursor(key: Key) -> str:
-    """A keyset cursor: opaque to clients."""
-    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
-
-
-def decode_cursor(text: str) -> Key | None:
-    """The key of a cursor; None if it is none."""
-    try:
-        value, identity = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (binascii.Error, ValueError, TypeError):
-        return None
-    return int(value), int(identity)
-
-
 def render(value: Any) -> bytes:
     """JSON as GitHub sends it, lone surrogates and NUL included (escaped)."""
     try:
         return orjson.dumps(value)
     except orjson.JSONEncodeError:
         return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _time_or_none(seconds: int | None) -> str | None:
+    return None if seconds is None else timestamp(seconds)
 
 
 def timestamp(seconds: float) -> str:
@@ -262,7 +186,7 @@ class Renderer:
             "comments": issue.comments,
             "created_at": timestamp(issue.created_at),
             "updated_at": timestamp(issue.updated_at),
-            "closed_at": None if issue.closed_at is None else timestamp(issue.closed_at),
+            "closed_at": _time_or_none(issue.closed_at),
             "author_association": "NONE",
             "active_lock_reason": None,
             "sub_issues_summary": {"total": 0, "completed": 0, "percent_completed": 0},
@@ -274,9 +198,26 @@ class Renderer:
             "state_reason": issue.state_reason,
         }
         if issue.is_pull:
-            pull = f"{api}/pulls/{issue.number}"
-            shown |= {"draft": False, "pull_request": {"url": pull, "html_url": page, "merged_at": None}}
+            merged = _time_or_none(issue.merged_at)
+            pull = {"url": f"{api}/pulls/{issue.number}", "html_url": page, "diff_url": f"{page}.diff"}
+            shown |= {"draft": False, "pull_request": {**pull, "patch_url": f"{page}.patch", "merged_at": merged}}
         return shown | issue.extra
+
+    def pull(self, repo: Repo, issue: Issue) -> dict[str, Any]:
+        """A pull request as its own resource shows it, less commits and branches."""
+        shown = self.issue(repo, issue)
+        api = f"{self.api}/repos/{repo.full_name}"
+        kept = ("html_url", "number", "title", "user", "labels", "state", "locked", "milestone", "assignees")
+        more = ("created_at", "updated_at", "closed_at", "author_association", "body", "comments", "draft")
+        return {
+            **{name: shown[name] for name in kept + more},
+            "url": f"{api}/pulls/{issue.number}",
+            "issue_url": f"{api}/issues/{issue.number}",
+            "id": issue.id + _PULL_IDS,
+            "node_id": f"PR_{issue.id}",
+            "merged": issue.merged_at is not None,
+            "merged_at": _time_or_none(issue.merged_at),
+        }
 
     def comment(self, repo: Repo, comment: Comment) -> dict[str, Any]:
         """A comment on an issue or pull request."""
@@ -298,6 +239,43 @@ class Renderer:
             "reactions": self._reactions(here),
             "performed_via_github_app": None,
         }
+
+    def event(self, repo: Repo, event: Event) -> dict[str, Any]:
+        """An event as an issue's `events` and `timeline` show it."""
+        shown: dict[str, Any] = {
+            "id": event.id,
+            "node_id": f"EV_{event.id}",
+            "url": f"{self.api}/repos/{repo.full_name}/issues/events/{event.id}",
+            "actor": self.user(event.actor, "User"),
+            "event": event.kind,
+            "commit_id": None,
+            "commit_url": None,
+            "created_at": timestamp(event.at),
+            "performed_via_github_app": None,
+        }
+        if event.label is not None:
+            shown["label"] = {"name": event.label, "color": "d73a4a"}
+        if event.kind in {"closed", "reopened"}:
+            shown["state_reason"] = event.state_reason
+        if event.kind == "renamed":
+            shown["rename"] = {"from": event.about[0], "to": event.about[1]}
+        if event.kind in {"assigned", "unassigned"}:
+            shown["assignee"], shown["assigner"] = self.user(event.about, "User"), shown["actor"]
+        return shown
+
+    def mention(self, event: Event, repo: Repo, issue: Issue) -> dict[str, Any]:
+        """A cross-reference in a timeline, from an issue of any repository; it has no id of its own."""
+        times = dict.fromkeys(("created_at", "updated_at"), timestamp(event.at))
+        source = {**self.issue(repo, issue), "repository": self.repository(repo)}
+        actor = self.user(event.actor, "User")
+        return {"actor": actor, **times, "source": {"type": "issue", "issue": source}, "event": "cross-referenced"}
+
+    def commit(self, repo: Repo, issue: Issue) -> dict[str, Any]:
+        """The commit that a pull request's timeline begins with: it has neither id, actor nor created_at."""
+        sha = f"{issue.id:040x}"
+        author = {"name": issue.author, "email": "someone@example.org", "date": timestamp(issue.created_at)}
+        page = f"{self.web}/{repo.full_name}/commit/{sha}"
+        return {"sha": sha, "html_url": page, "author": author, "message": "A change", "event": "committed"}
 
     def user(self, login: str | None, kind: str) -> dict[str, Any] | None:
         """A user object with its eighteen fields; None for a ghost."""
@@ -353,6 +331,8 @@ def issue_of(record: dict[str, Any], number: int, identity: int) -> Issue:
     created_at = seconds_of(created) if created else seconds_of("2024-01-01") + 3600 * number
     updated = record.get("updated_at")
     closed = record.get("closed_at")
+    pull = record.get("pull_request")
+    merged = pull.get("merged_at") if isinstance(pull, dict) else None
     is_full = "html_url" in record or "repository_url" in record
     return Issue(
         number=number,
@@ -368,7 +348,8 @@ def issue_of(record: dict[str, Any], number: int, identity: int) -> Issue:
         assignees=tuple(person["login"] for person in record.get("assignees") or () if isinstance(person, dict)),
         author=user.get("login") if isinstance(user, dict) else None if "user" in record else "reporter",
         author_type=user.get("type", "User") if isinstance(user, dict) else "User",
-        is_pull=record.get("pull_request") is not None,
+        is_pull=pull is not None,
+        merged_at=seconds_of(merged) if merged else None,
         extra={key: value for key, value in record.items() if is_full and key not in _RENDERED | {"repository"}},
     )
 
@@ -376,3 +357,31 @@ def issue_of(record: dict[str, Any], number: int, identity: int) -> Issue:
 def replaced(issue: Issue, now: float, lag: float, changes: dict[str, Any]) -> Issue:
     """The issue after an edit now; with a lag, lists go on showing it as it was for that many seconds."""
     return replace(issue, **changes, visible_at=now + lag if lag else 0.0, previous=issue if lag else None)
+
+
+def first_events(issue: Issue, ids: Iterator[int]) -> tuple[Event, ...]:
+    """What must have been done to an issue that comes as it is: its labels at once, and its end at `closed_at`."""
+    events = [Event(next(ids), "labeled", issue.created_at, issue.author, name) for name in issue.labels]
+    if issue.state == "closed":
+        at = issue.updated_at if issue.closed_at is None else issue.closed_at
+        if issue.merged_at is not None:
+            events.append(Event(next(ids), "merged", issue.merged_at, issue.author))
+        events.append(Event(next(ids), "closed", at, issue.author, state_reason=issue.state_reason))
+    return tuple(events)
+
+
+def events_between(old: Issue, new: Issue, at: int, ids: Iterator[int]) -> tuple[Event, ...]:
+    """What GitHub notes of an edit at `at`, in the order in which it does."""
+    made: list[tuple[str, dict[str, Any]]] = []
+    if old.title != new.title:
+        made.append(("renamed", {"about": (old.title, new.title)}))
+    if new.merged_at is not None and old.merged_at is None:
+        made.append(("merged", {}))
+    if old.state != new.state:
+        is_end = new.state == "closed"
+        made.append(("closed" if is_end else "reopened", {"state_reason": new.state_reason if is_end else None}))
+    made += [("labeled", {"label": name}) for name in new.labels if name not in old.labels]
+    made += [("unlabeled", {"label": name}) for name in old.labels if name not in new.labels]
+    made += [("assigned", {"about": login}) for login in new.assignees if login not in old.assignees]
+    made += [("unassigned", {"about": login}) for login in old.assignees if login not in new.assignees]
+    return tuple(Event(next(ids), kind, at, **fields) for kind, fields in made)
