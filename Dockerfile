@@ -1,5 +1,6 @@
 # The image for running Issuetide beside your own PostgreSQL and OpenSearch (cron/, compose.yaml). It holds no server, no
-# compiler and no settings; the extra `servers` is for trying on a machine without Docker.
+# compiler and no settings; the extra `servers` is for trying on a machine without Docker. With the extra `app` it can
+# read GitHub as a GitHub App as well as with tokens.
 FROM python:3.13-slim AS build
 
 WORKDIR /src
@@ -8,9 +9,9 @@ COPY etl etl
 COPY schemas schemas
 COPY migrations migrations
 COPY dashboards dashboards
-RUN pip wheel --no-cache-dir --wheel-dir /wheels . \
+RUN pip wheel --no-cache-dir --wheel-dir /wheels '.[app]' \
     && python -m venv /opt/issuetide \
-    && /opt/issuetide/bin/pip install --no-cache-dir --no-index --find-links /wheels issuetide \
+    && /opt/issuetide/bin/pip install --no-cache-dir --no-index --find-links /wheels 'issuetide[app]' \
     && /opt/issuetide/bin/python -m compileall -q /opt/issuetide/lib
 
 FROM python:3.13-slim

@@ -1,95 +1,77 @@
-"""The GitHub REST client: one request at a time, paging links, limits, ETags. The only importer of `requests`.
+"""The GitHub REST client: one request at a time, paging links, limits, ETags, several tokens, a GitHub App.
 
-What is believed here of GitHub (docs.github.com, "Rate limits for the REST API" and "Using pagination", and what other
-tools measured): a primary limit answers 403 or 429 with `X-RateLimit-Remaining: 0`; a secondary one answers 403 or 429
-with `Retry-After`, or with nothing but the words "secondary rate limit" in its body; any other 403 is a missing
-permission.
+Every token and every installation of an App has limits and ETags of its own. The one with most calls left is asked; one
+that has met a limit rests until its window opens, and the next takes over at once. What one is refused (404, 410, 403)
+the others are asked for before it is believed: a token that may not read something is told the same as of something
+that was deleted.
 """
 
-import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from hashlib import blake2b
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, NoReturn, Self
-from urllib.parse import urlencode, urljoin, urlsplit
 
 import orjson
-import requests
-from requests.auth import AuthBase
 
-from etl.errors import ConfigurationError, IssuetideError, RateLimitError, SkipError, UnavailableError
+from etl.errors import ConfigurationError, IssuetideError, SkipError, UnavailableError
+from etl.github_credentials import Credential, CredentialPool, Credentials, read_tokens
+from etl.github_requests import API_VERSION, Question, RefusedError, Requester, Response, Terms
 
-API_VERSION = "2022-11-28"
-"""Pinned: every supported GitHub Enterprise Server accepts it too. The newer 2026-03-10 only removes fields that this
-product does not read (`assignee`, `merge_commit_sha`, `rate`)."""
+__all__ = ["API_VERSION", "CredentialStatus", "GitHubClient", "Look", "Response", "TooDeepError"]
 
-_REDIRECTS = frozenset({301, 302, 307, 308})
-_READ_BYTES = 1 << 20
 _MAX_REDIRECTS = 5
-_CONNECT_SECONDS = 10.0
-_FIRST_BACKOFF_SECONDS = 1.0
-_LONGEST_BACKOFF_SECONDS = 60.0
-_SECONDARY_SECONDS = 60.0
-_LONGEST_SECONDARY_SECONDS = 900.0
-_LIMIT_WORDS = ("rate limit", "abuse detection")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class TooDeepError(SkipError):
+    """GitHub refuses (422) to give a list any further: its rest must be asked for in another way."""
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
-    """One answer of GitHub.
+class Look:
+    """What stands at an address, where everything may: the thing itself, a sign to elsewhere, or nothing.
 
-    status: 200, or 304 (nothing changed since the ETag that was sent; `body` is None).
-    body: what `decode` made of the bytes. next_url: the link rel="next", verbatim. etag: with its quotes, as received.
-    date: GitHub's clock when it answered (the local clock where the header is missing).
+    status: 200, 301, 302, 307, 308, 404 or 410. body: what `decode` made of a 200, else None. location: of a redirect,
+    absolute; None where GitHub does not say where to. date: GitHub's clock. said: GitHub's words of a 404 or 410.
+    page: of a 200, the whole response, with its link to the next page.
     """
 
     status: int
     body: Any
-    next_url: str | None
-    etag: str | None
+    location: str | None
     date: datetime
+    said: str = ""
+    page: Response | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Failure:
-    """Why an attempt gave nothing usable; `reply` is None where no answer arrived at all."""
+class CredentialStatus:
+    """What GitHub says of one token or installation.
 
-    reason: str
-    reply: requests.Response | None
-
-
-class _MissingError(IssuetideError):
-    """What was asked for is not there, or not for this token; never leaves `GitHubClient.get`."""
-
-
-class _TokenAuth(AuthBase):
-    """Puts the token into the Authorization header, and nowhere else.
-
-    A session with an `auth` of its own never looks into ~/.netrc, whose entry would silently win over the token; the
-    proxies of the environment stay honoured. So it is set without a token too.
+    place: 'GITHUB_TOKEN', 'token 2 of 3', 'installation 7 of the GitHub App'. kind: 'user', 'App installation' or
+    'anonymous'. account: the user, or on whose account the App is installed; None where it is not known. remaining,
+    limit, resets_at: of the primary limit, None where this server has none. problem: why it cannot be used, '' if it
+    can.
     """
 
-    def __init__(self, token: str | None) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._token:
-            request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
+    place: str
+    kind: str
+    account: str | None = None
+    remaining: int | None = None
+    limit: int | None = None
+    resets_at: datetime | None = None
+    problem: str = ""
 
 
 class GitHubClient:
     """Reads GitHub's REST API (github.com, GitHub Enterprise, a loopback server) within a deadline.
 
     api_url: the REST root, without a trailing slash needed ('https://api.github.com', 'https://HOST/api/v3').
-    token: None reads anonymously. deadline: a value of `clock` (`time.monotonic`) after which nothing is sent and into
-    which every wait must fit. on_wait: told (seconds, reason) before a wait. attempts: how often one request is sent
-    when servers or connections fail. read_seconds: the longest silence of the server within an answer.
+    token: one token, several separated by commas, or `Credentials`; None reads anonymously. deadline: a value of
+    `clock` (`time.monotonic`) after which nothing is sent and into which every wait must fit. on_wait: told (seconds,
+    reason) before a wait. max_calls: how many requests may be sent; None for any number. attempts: how often one
+    request is sent when servers or connections fail. read_seconds: the longest silence of the server within an answer.
 
     Not for several threads at once. Close it, or use it as a context manager.
     """
@@ -97,40 +79,24 @@ class GitHubClient:
     def __init__(
         self,
         api_url: str,
-        token: str | None,
+        token: str | Credentials | None,
         deadline: float,
         *,
         on_wait: Callable[[float, str], None] | None = None,
+        max_calls: int | None = None,
         attempts: int = 5,
         read_seconds: float = 60.0,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        token = token.strip() if token else None
-        if token and not (token.isascii() and token.isprintable() and " " not in token):
-            raise ConfigurationError("GITHUB_TOKEN holds spaces or unprintable characters: copy it again")
-        self.api_url = api_url.rstrip("/")
-        self._origin = _origin(self.api_url)
-        self._token = token
-        self._deadline = deadline
-        self._on_wait = on_wait
-        self._attempts = attempts
-        self._read_seconds = read_seconds
-        self._sleep = sleep
-        self._clock = clock
-        self._calls = 0
-        self._retries = 0
-        self._waited = 0.0
-        self._remaining: int | None = None
-        self._session = requests.Session()
-        self._session.auth = _TokenAuth(token)
-        self._session.headers.update(
-            {
-                "Accept": "application/vnd.github+json",
-                "User-Agent": "issuetide",
-                "X-GitHub-Api-Version": API_VERSION,
-            }
-        )
+        credentials = token if isinstance(token, Credentials) else Credentials(read_tokens(token))
+        terms = Terms(deadline, on_wait, max_calls, attempts, read_seconds, sleep, clock)
+        self._requester = Requester(api_url, CredentialPool(credentials), terms)
+
+    @property
+    def api_url(self) -> str:
+        """The REST root, without a trailing slash."""
+        return self._requester.api_url
 
     def __enter__(self) -> Self:
         return self
@@ -142,19 +108,14 @@ class GitHubClient:
 
     def close(self) -> None:
         """Closes the connections; may be called twice."""
-        self._session.close()
-
-    @property
-    def token_id(self) -> str:
-        """Twelve digits that tell tokens apart without revealing them ('' for none): ETags differ per token."""
-        return blake2b(self._token.encode(), digest_size=6, person=b"issuetide").hexdigest() if self._token else ""
+        self._requester.close()
 
     def counters(self) -> Mapping[str, int]:
-        """Requests sent, retries among them, seconds waited for limits and failures, the last known budget left."""
-        counters = {"calls": self._calls, "retries": self._retries, "waited_seconds": round(self._waited)}
-        if self._remaining is not None:
-            counters["rate_limit_remaining"] = self._remaining
-        return counters
+        """What was used: calls (every request sent), retries, waited_seconds, not_modified (304).
+
+        rate_limit_remaining: the calls left of all tokens whose windows are known; absent where none is.
+        """
+        return self._requester.counters()
 
     def get(
         self,
@@ -164,7 +125,9 @@ class GitHubClient:
         etag: str | None = None,
         decode: Callable[[bytes], Any] = orjson.loads,
         *,
+        etag_token: str = "",
         may_be_gone: bool = False,
+        may_be_too_deep: bool = False,
     ) -> Response:
         """GETs one page or object, waiting out limits and retrying failures.
 
@@ -174,257 +137,116 @@ class GitHubClient:
             params: the query, unless `address` has it already.
             etag: the ETag of the copy that the caller holds; GitHub then may answer 304.
             decode: makes the value of a body; raises ValueError for a broken one, which is then asked for again.
+            etag_token: `Response.token_id` of that copy: its ETag goes out with this token only, and where that has no
+                budget another one asks without the ETag.
             may_be_gone: one thing of many, deleted or transferred at any time: its 404 is a SkipError too.
+            may_be_too_deep: a page of a long list: a 422 is a TooDeepError.
 
         Raises:
             ConfigurationError: 401, 403 for lack of permission, 404, 422, a redirect to nowhere or to another origin,
                 a link to another origin.
+            BudgetError: `max_calls` are used.
             RateLimitError: a limit lasts longer than the deadline, or the deadline has passed.
             SkipError: 410, what was asked for is gone (deleted, or issues are switched off).
             UnavailableError: no usable answer within the retries.
         """
-        url = self._url(address, params)
+        url = self._requester.url(address, params)
         for _ in range(_MAX_REDIRECTS + 1):
+            question = Question(url, what, self._requester.scope(url), decode, etag, etag_token)
             try:
-                answer = self._ask(url, what, etag, decode)
-            except _MissingError as error:
-                raise (SkipError if may_be_gone else ConfigurationError)(str(error)) from None
+                answer = self._requester.ask(question)
+            except RefusedError as refused:
+                _raise_refusal(refused, may_be_gone=may_be_gone, may_be_too_deep=may_be_too_deep)
             if isinstance(answer, Response):
                 return answer
-            url = self._checked(urljoin(url, answer), what, "a redirect")
+            if answer.location is None:
+                raise (SkipError if may_be_gone else ConfigurationError)(
+                    f"GitHub says that {what} has moved ({answer.status}), but not where to: look for it there"
+                )
+            url = answer.location
         raise UnavailableError(f"GitHub redirected more than {_MAX_REDIRECTS} times for {what}: check GITHUB_API_URL")
 
-    def _url(self, address: str, params: Mapping[str, str | int] | None) -> str:
-        url = address if "://" in address else self.api_url + address
-        if params:
-            url += ("&" if "?" in url else "?") + urlencode(params)
-        return self._checked(url, address.partition("?")[0], "the address")
+    def look(self, address: str, what: str, decode: Callable[[bytes], Any] = orjson.loads) -> Look:
+        """What stands at an address today, without following a redirect; arguments as of `get`.
 
-    def _checked(self, url: str, what: str, origin: str) -> str:
-        if _origin(url) != self._origin:
-            scheme, host, _ = _origin(url)
-            raise ConfigurationError(
-                f"{origin} for {what} leads to {scheme}://{host[:100]}, away from the API at {self.api_url}, "
-                "and is not followed: check GITHUB_API_URL"
-            )
-        return url
+        That something is not there (404, 410) is believed only after every token that could see it has been told so.
 
-    def _ask(self, url: str, what: str, etag: str | None, decode: Callable[[bytes], Any]) -> Response | str:
-        """One address until it answers: the response, or the address of a redirect."""
-        failures = limits = 0
-        while True:
-            answer = self._attempt(url, what, etag, decode)
-            if not isinstance(answer, _Failure):
-                return answer
-            reply = answer.reply
-            if reply is not None and (seconds := _limit_seconds(reply, limits)) is not None:
-                limits += 1
-                self._wait(seconds, f"GitHub's rate limit for {what}", limited=True)
-                continue
-            if reply is not None and not reply.ok and reply.status_code < 500:
-                self._refuse(reply, what)
-            failures += 1
-            if failures >= self._attempts:
-                raise UnavailableError(
-                    f"{self.api_url} gave no usable answer for {what} in {failures} attempts, the last: "
-                    f"{answer.reason}; check the network and GITHUB_API_URL, the next run goes on from here"
-                )
-            self._retries += 1
-            self._wait(_backoff_seconds(failures, reply), f"{answer.reason}, asking again for {what}", limited=False)
-
-    def _attempt(
-        self, url: str, what: str, etag: str | None, decode: Callable[[bytes], Any]
-    ) -> "Response | str | _Failure":
-        """One request: the response of a 200 or 304, the address of a redirect, or why it was neither."""
+        Raises:
+            ConfigurationError: 401, 403 for lack of permission, or a token that could have seen it is not valid any
+                more; a redirect to another origin.
+            BudgetError, RateLimitError, UnavailableError: as `get`.
+        """
+        url = self._requester.url(address, None)
         try:
-            reply = self._send(url, what, etag)
-            # requests' own `content` reads 10 KiB at a time, a third of the CPU that a page costs.
-            content = b"".join(reply.iter_content(_READ_BYTES)) if reply.status_code == 200 else reply.content
-        except requests.RequestException as error:
-            return _Failure(_connection_reason(error, self.api_url), None)
-        status = reply.status_code
-        if status in _REDIRECTS:
-            if location := reply.headers.get("Location"):
-                return location
-            raise _MissingError(f"GitHub says that {what} has moved ({status}), but not where to: look for it there")
-        if status not in {200, 304}:
-            return _Failure(f"status {status}", reply)
+            answer = self._requester.ask(Question(url, what, self._requester.scope(url), decode))
+        except RefusedError as refused:
+            if refused.status not in {404, 410}:
+                _raise_refusal(refused)
+            return Look(refused.status, None, None, refused.date, refused.said)
+        if isinstance(answer, Response):
+            return Look(answer.status, answer.body, None, answer.date, page=answer)
+        return Look(answer.status, None, answer.location, answer.date)
+
+    def check_credentials(self) -> list[CredentialStatus]:
+        """What GitHub says of each token and each installation of the App, for `issuetide doctor`.
+
+        Raises:
+            ConfigurationError: nothing can be asked with at all. RateLimitError, UnavailableError: as `get`.
+        """
+        found = list(self._requester.pool.tokens)
+        app_problem = None
+        if self._requester.pool.installations is not None:
+            try:
+                found += self._requester.pool.installations.listed(self._requester.body_for_app)
+            except ConfigurationError as error:
+                app_problem = CredentialStatus("the GitHub App", "App installation", problem=str(error))
+        statuses = [self._check(credential) for credential in found]
+        return [*statuses, app_problem] if app_problem is not None else statuses
+
+    def _check(self, credential: Credential) -> CredentialStatus:
+        kind = "user" if credential.identity else "anonymous"
+        status = CredentialStatus(credential.place, "App installation" if credential.installation else kind)
         try:
-            body = decode(content) if status == 200 else None
-        except ValueError:
-            kind = reply.headers.get("Content-Type", "no Content-Type")[:60]
-            return _Failure(f"an answer that is not complete JSON ({kind})", reply)
-        next_url = reply.links.get("next", {}).get("url")
-        return Response(
-            status=status,
-            body=body,
-            next_url=self._checked(next_url, what, "the next page") if next_url else None,
-            etag=reply.headers.get("ETag"),
-            date=_date(reply),
-        )
-
-    def _send(self, url: str, what: str, etag: str | None) -> requests.Response:
-        left = self._deadline - self._clock()
-        if left <= 0:
-            raise RateLimitError(
-                f"the run's deadline passed before {what} was read; the next run goes on from here "
-                "(ISSUETIDE_DEADLINE_MINUTES allows more time)"
+            limits = self._requester.body("/rate_limit", "the rate limit", [credential])
+            core = limits.get("resources", {}).get("core", {}) if isinstance(limits, dict) else {}
+            reset = core.get("reset")
+            status = replace(
+                status,
+                remaining=core.get("remaining"),
+                limit=core.get("limit"),
+                resets_at=datetime.fromtimestamp(reset, UTC) if reset else None,
             )
-        self._calls += 1
-        reply = self._session.get(
-            url,
-            headers={"If-None-Match": etag} if etag else None,
-            timeout=(min(_CONNECT_SECONDS, left), min(self._read_seconds, left)),
-            allow_redirects=False,
-            stream=True,
-        )
-        remaining = reply.headers.get("X-RateLimit-Remaining", "")
-        if remaining.isdecimal():
-            self._remaining = int(remaining)
-        return reply
+            if credential.installation is not None:
+                return self._check_installation(credential.installation, status)
+        except ConfigurationError as error:
+            return replace(status, problem=str(error))
+        if status.kind == "anonymous" or status.remaining == 0:
+            return status
+        try:
+            return replace(status, account=_login_of(self._requester.body("/user", "the token's user", [credential])))
+        except ConfigurationError:
+            # The token of a workflow at GitHub is an installation's, which may not ask who it is.
+            return replace(status, kind="App installation")
 
-    def _refuse(self, reply: requests.Response, what: str) -> NoReturn:
-        """Raises what a status below 500 that is no limit means."""
-        status = reply.status_code
-        if status == 410:
-            raise SkipError(f"GitHub says that {what} is gone (410): {_said(reply)}")
-        if status == 401:
-            way_out = (
-                "GITHUB_TOKEN is wrong, expired or revoked: make a new one"
-                if self._token
-                else "this server wants a token: set GITHUB_TOKEN"
-            )
-            raise ConfigurationError(f"GitHub refused to read {what} (401): {way_out}")
-        if status == 403:
-            way_out = "give GITHUB_TOKEN read access to it" if self._token else "set GITHUB_TOKEN"
-            raise ConfigurationError(f"GitHub does not allow to read {what} (403, {_said(reply)}): {way_out}")
-        if status == 404:
-            way_out = "that GITHUB_TOKEN may read it" if self._token else "set GITHUB_TOKEN if it is private"
-            raise _MissingError(f"{what} was not found at {self.api_url} (404): check the spelling, and {way_out}")
-        raise ConfigurationError(
-            f"GitHub refused the request for {what} ({status}, {_said(reply)}): check GITHUB_API_URL and the options"
-        )
-
-    def _wait(self, seconds: float, reason: str, *, limited: bool) -> None:
-        left = self._deadline - self._clock()
-        if seconds > left:
-            if not limited:
-                raise UnavailableError(
-                    f"no time is left to wait {seconds:.0f} s: {reason}; the next run goes on from here"
-                )
-            until = datetime.now(UTC) + timedelta(seconds=seconds)
-            hint = "" if self._token else "; with GITHUB_TOKEN set GitHub allows 5,000 calls an hour instead of 60"
-            raise RateLimitError(
-                f"{reason} asks to wait {_words(seconds)}, until {until:%H:%M:%S} UTC, and this run ends in "
-                f"{_words(max(left, 0))}: the next run goes on from here{hint}"
-            )
-        if self._on_wait is not None:
-            self._on_wait(seconds, reason)
-        self._sleep(seconds)
-        self._waited += seconds
+    def _check_installation(self, identity: int, status: CredentialStatus) -> CredentialStatus:
+        """With the account that an installation is on, and what it lacks."""
+        path, what = f"/app/installations/{identity}", f"installation {identity} of the GitHub App"
+        body = self._requester.body_for_app(path, what) or {}
+        permissions = body.get("permissions") or {}
+        missing = [name for name in ("issues", "metadata", "pull_requests") if not permissions.get(name)]
+        problem = f"it may not read {', '.join(missing)}" if missing else ""
+        return replace(status, account=_login_of(body.get("account")), problem=problem)
 
 
-def _origin(url: str) -> tuple[str, str, int | None]:
-    """Scheme, host and port; an address that is none equals no other."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return "", url, None
-    scheme = parts.scheme.lower()
-    return scheme, (parts.hostname or "").lower(), port or _DEFAULT_PORTS.get(scheme)
+def _raise_refusal(refused: RefusedError, *, may_be_gone: bool = False, may_be_too_deep: bool = False) -> NoReturn:
+    kind: type[IssuetideError] = ConfigurationError
+    if refused.status == 410 or (refused.status == 404 and may_be_gone):
+        kind = SkipError
+    elif refused.status == 422 and may_be_too_deep:
+        kind = TooDeepError
+    raise kind(str(refused)) from None
 
 
-def _date(reply: requests.Response) -> datetime:
-    try:
-        return parsedate_to_datetime(reply.headers["Date"]).astimezone(UTC)
-    except (KeyError, ValueError):
-        return datetime.now(UTC)
-
-
-def _said(reply: requests.Response) -> str:
-    """GitHub's own words, cut short: they go into an error message."""
-    try:
-        body = orjson.loads(reply.content)
-    except (ValueError, requests.RequestException):
-        body = None
-    message = body.get("message") if isinstance(body, dict) else None
-    return " ".join(message.split())[:200] if isinstance(message, str) and message else "no reason given"
-
-
-def _limit_seconds(reply: requests.Response, waited_before: int) -> float | None:
-    """How long a limit asks to wait; None if this answer is no limit.
-
-    A header that names the time is obeyed once. When the same request is limited again, or no header names a time, at
-    least 60 seconds pass, doubling up to 15 minutes.
-    """
-    if reply.status_code not in {403, 429}:
-        return None
-    doubled = min(_SECONDARY_SECONDS * 2 ** max(waited_before - 1, 0), _LONGEST_SECONDARY_SECONDS)
-    asked = 0.0
-    retry_after = reply.headers.get("Retry-After", "")
-    reset = reply.headers.get("X-RateLimit-Reset", "")
-    if retry_after.isdecimal():
-        asked = max(float(retry_after), 1.0)
-    if reply.headers.get("X-RateLimit-Remaining") == "0" and reset.isdecimal():
-        # A second more: the reset is given in whole seconds and the budget is back only after it.
-        asked = max(asked, int(reset) - _date(reply).timestamp() + 1.0, 1.0)
-    if asked:
-        return max(asked, doubled) if waited_before else asked
-    said = _said(reply).lower()
-    is_limit = (
-        reply.status_code == 429 or "gh-limited-by" in reply.headers or any(word in said for word in _LIMIT_WORDS)
-    )
-    return min(_SECONDARY_SECONDS * 2**waited_before, _LONGEST_SECONDARY_SECONDS) if is_limit else None
-
-
-def _backoff_seconds(failures: int, reply: requests.Response | None) -> float:
-    """1, 2, 4 … up to 60 seconds, each shortened at random by up to half so that clients do not march in step."""
-    longest = min(_FIRST_BACKOFF_SECONDS * 2.0 ** (failures - 1), _LONGEST_BACKOFF_SECONDS)
-    retry_after = reply.headers.get("Retry-After", "") if reply is not None else ""
-    asked = float(retry_after) if retry_after.isdecimal() else 0.0
-    return max(asked, longest * random.uniform(0.5, 1.0))  # noqa: S311  (spreads load, guards nothing)
-
-
-def _connection_reason(error: requests.RequestException, api_url: str) -> str:
-    """What broke, in words of ours: the library's text may name a proxy with its password.
-
-    Raises:
-        ConfigurationError: repeating cannot help.
-    """
-    if isinstance(error, requests.exceptions.ProxyError):
-        return "the proxy of HTTP_PROXY or HTTPS_PROXY could not be used"
-    if isinstance(error, requests.exceptions.SSLError):
-        if "CERTIFICATE_VERIFY_FAILED" in str(error):
-            raise ConfigurationError(
-                f"the certificate of {api_url} is not trusted: name its authority in REQUESTS_CA_BUNDLE"
-            ) from None
-        return "the TLS connection failed"
-    if isinstance(error, requests.ConnectTimeout):
-        return f"no connection within {_CONNECT_SECONDS:.0f} s"
-    if isinstance(error, requests.Timeout):
-        return "no answer in time"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError | requests.exceptions.ContentDecodingError):
-        return "the answer broke off"
-    if isinstance(error, requests.ConnectionError):
-        return f"the connection failed ({_os_reason(error)})"
-    raise ConfigurationError(f"{api_url} cannot be asked ({type(error).__name__}): check GITHUB_API_URL and the proxy")
-
-
-def _os_reason(error: BaseException) -> str:
-    """The operating system's words for a failed connection, from wherever in the chain of causes they are."""
-    reason: BaseException | None = error
-    for _ in range(10):
-        if isinstance(reason, OSError) and reason.strerror:
-            return reason.strerror
-        first = reason.args[0] if reason is not None and reason.args else None
-        inner = getattr(first, "reason", None) or getattr(reason, "reason", None) or first
-        outer = reason.__cause__ or reason.__context__ if reason is not None else None
-        reason = inner if isinstance(inner, BaseException) else outer
-        if reason is None:
-            break
-    return "it was closed or refused"
-
-
-def _words(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+def _login_of(account: Any) -> str | None:  # noqa: ANN401  (whatever JSON it is)
+    login = account.get("login") if isinstance(account, dict) else None
+    return login if isinstance(login, str) else None

@@ -6,11 +6,11 @@ with ISSUETIDE_. In `issuetide.toml` the same names are written in lower case.
 
 import unicodedata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -33,7 +33,17 @@ class Settings(BaseSettings):
         env_file=".env", toml_file="issuetide.toml", extra="ignore", frozen=True, env_ignore_empty=True
     )
 
-    github_token: SecretStr | None = Field(None, description="GitHub token; without one GitHub allows 60 calls an hour")
+    github_token: SecretStr | None = Field(
+        None, description="GitHub token, or several, comma separated; without one GitHub allows 60 calls an hour"
+    )
+    github_app_id: str | None = Field(None, description="a GitHub App to read with: its id; needs the extra `app`")
+    github_app_private_key: SecretStr | None = Field(
+        None, description="the App's private key as PEM text; its line ends may be written as \\n"
+    )
+    github_app_private_key_file: Path | None = Field(None, description="or the file that holds the key")
+    github_app_installation_id: int | None = Field(
+        None, ge=1, description="the App's installation; unset: found by the repository's owner"
+    )
     github_api_url: str = Field(
         "https://api.github.com", description="REST root; for GitHub Enterprise https://HOST/api/v3"
     )
@@ -63,6 +73,19 @@ class Settings(BaseSettings):
     issuetide_deadline_minutes: float = Field(
         50.0, gt=0, description="a run ends by then, also when it has to wait for a limit"
     )
+    issuetide_max_calls: int | None = Field(None, ge=1, description="cap on calls to GitHub per run; unset: no cap")
+    issuetide_sweep_calls: int = Field(
+        20,
+        ge=0,
+        description="calls per repository and run that re-read what is stored, for what no list of changes tells",
+    )
+    issuetide_sweep_hours: float = Field(
+        24.0, ge=0, le=87_600, description="a new round of that re-reading begins at most this often; 0: with every run"
+    )
+    issuetide_timelines: Literal["off", "estimated", "all"] = Field(
+        "estimated",
+        description="whose timeline is read from those calls: `off`, `estimated` (a reopening nobody saw), `all`",
+    )
     issuetide_max_cost_usd: float | None = Field(None, ge=0, description="cap on dollars per run; unset: no cap")
     issuetide_max_items: int | None = Field(None, ge=1, description="cap on texts asked per run; unset: no cap")
     issuetide_threads: int = Field(8, ge=1, le=64, description="requests to Anthropic at the same time")
@@ -77,9 +100,9 @@ class Settings(BaseSettings):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _plain_text(cls, value: object) -> object:
+    def _plain_text(cls, value: object, field: ValidationInfo) -> object:
         """Without the space and the line end that copying leaves; what is no text is refused here, not in a driver."""
-        if not isinstance(value, str):
+        if not isinstance(value, str) or field.field_name == "github_app_private_key":  # a PEM has line ends
             return value
         if any(unicodedata.category(character) in {"Cc", "Cs"} for character in value.strip()):
             raise ValueError("it holds a line end or another character that is no text; copy it again")

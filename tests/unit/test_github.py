@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from etl.errors import ConfigurationError, RateLimitError, SkipError, UnavailableError
-from etl.github import API_VERSION, GitHubClient
+from etl.errors import BudgetError, ConfigurationError, RateLimitError, SkipError, UnavailableError
+from etl.github import API_VERSION, GitHubClient, TooDeepError
 from tests.loopback.github import LoopbackGitHub
 
 REPOSITORY = "acme/rocket"
@@ -68,7 +68,13 @@ def test_an_answer_has_its_body_etag_and_clock(client: GitHubClient, github: Loo
     assert answer.etag is not None
     assert answer.etag.endswith('"')
     assert abs(answer.date.timestamp() - github.now()) < 5
-    assert client.counters() == {"calls": 1, "retries": 0, "waited_seconds": 0, "rate_limit_remaining": 4999}
+    assert client.counters() == {
+        "calls": 1,
+        "retries": 0,
+        "waited_seconds": 0,
+        "not_modified": 0,
+        "rate_limit_remaining": 4999,
+    }
 
 
 def test_the_version_is_pinned_and_the_token_is_only_in_its_header(
@@ -120,13 +126,19 @@ def test_an_unchanged_answer_is_304_for_its_own_token_only(
     client: GitHubClient, github: LoopbackGitHub, clock: Clock
 ) -> None:
     github.tokens = None
-    etag = client.get(PATH, WHAT).etag
-    again = client.get(PATH, WHAT, etag=etag)
-    assert (again.status, again.body, again.etag) == (304, None, etag)
+    first = client.get(PATH, WHAT)
+    again = client.get(PATH, WHAT, etag=first.etag, etag_token=first.token_id)
+    assert (again.status, again.body, again.etag) == (304, None, first.etag)
+    assert client.counters()["not_modified"] == 1
     with _client(github, clock, token="ghp_other") as other:
-        assert other.get(PATH, WHAT, etag=etag).status == 200
-        assert other.token_id != client.token_id
-    assert "ghp_other" not in other.token_id
+        fresh = other.get(PATH, WHAT, etag=first.etag, etag_token=first.token_id)
+        assert fresh.status == 200
+        assert fresh.token_id != first.token_id
+    assert TOKEN not in first.token_id
+    with _client(github, clock, token=None) as anonymous:
+        unnamed = anonymous.get(PATH, WHAT)
+        assert unnamed.token_id == ""
+        assert anonymous.get(PATH, WHAT, etag=unnamed.etag).status == 304
 
 
 @pytest.mark.parametrize("status", [403, 429])
@@ -228,6 +240,63 @@ def test_an_unknown_repository_is_named(client: GitHubClient) -> None:
 def test_what_may_be_gone_is_skipped_when_it_is_not_found(client: GitHubClient) -> None:
     with pytest.raises(SkipError):
         client.get("/repos/acme/nothing", "issue 3", may_be_gone=True)
+
+
+@pytest.mark.parametrize(("status", "said"), [(404, "Not Found"), (410, "This issue was deleted")])
+def test_a_look_says_that_something_is_gone_instead_of_raising(
+    client: GitHubClient, github: LoopbackGitHub, status: int, said: str
+) -> None:
+    github.fail_next(status, message=said)
+    look = client.look(f"{PATH}/issues/3", "issue 3")
+    assert (look.status, look.body, look.location, look.said) == (status, None, None, said)
+    assert abs(look.date.timestamp() - github.now()) < 5
+
+
+def test_a_look_gives_what_is_there(client: GitHubClient, github: LoopbackGitHub) -> None:
+    number = github.add_issue(REPOSITORY, title="Here it is")
+    look = client.look(f"{PATH}/issues/{number}", "the issue", decode=lambda data: len(data) > 10)
+    assert (look.status, look.body, look.location) == (200, True, None)
+
+
+def test_a_look_shows_where_an_issue_went_and_does_not_follow(client: GitHubClient, github: LoopbackGitHub) -> None:
+    repository = github.add_repository("acme/orbit")
+    number = github.add_issue(REPOSITORY)
+    new = github.transfer_issue(REPOSITORY, number, "acme/orbit")
+    look = client.look(f"{PATH}/issues/{number}", "the issue")
+    assert (look.status, look.body) == (301, None)
+    assert look.location == f"{github.url}/repositories/{repository.id}/issues/{new}"
+    assert len(github.journal) == 1
+    parts = client.look(f"{PATH}/issues/{number}/comments", "its comments")
+    assert (parts.status, parts.location) == (301, None)
+
+
+def test_a_look_never_leaves_the_api_and_believes_no_403(client: GitHubClient, github: LoopbackGitHub) -> None:
+    github.fail_next("redirect", status=301, location="https://evil.example/x")
+    with pytest.raises(ConfigurationError, match="away from the API"):
+        client.look(f"{PATH}/issues/1", "issue 1")
+    github.fail_next(403, message="Resource not accessible by personal access token")
+    with pytest.raises(ConfigurationError, match="read access"):
+        client.look(f"{PATH}/issues/1", "issue 1")
+
+
+def test_a_list_that_is_too_deep_can_be_told_from_a_wrong_option(client: GitHubClient, github: LoopbackGitHub) -> None:
+    github.fail_next(422, times=2, message="In order to keep the API fast for everyone, pagination is limited")
+    with pytest.raises(TooDeepError, match="pagination is limited"):
+        client.get(f"{PATH}/issues", "the issues", may_be_too_deep=True)
+    with pytest.raises(ConfigurationError, match="pagination is limited"):
+        client.get(f"{PATH}/issues", "the issues")
+
+
+def test_the_call_that_would_exceed_the_budget_is_not_sent(github: LoopbackGitHub, clock: Clock) -> None:
+    github.fail_next(502)
+    with _client(github, clock, max_calls=3) as client:
+        first = client.get(PATH, WHAT)
+        client.get(PATH, WHAT, etag=first.etag, etag_token=first.token_id)
+        assert client.counters()["not_modified"] == 1
+        assert client.counters()["calls"] == 3  # the one that failed and the 304 count too
+        with pytest.raises(BudgetError, match=r"3 calls.*acme/rocket.*ISSUETIDE_MAX_CALLS or --max-calls"):
+            client.get(PATH, WHAT)
+    assert len(github.journal) == 3
 
 
 def test_a_gone_list_is_a_skip(client: GitHubClient, github: LoopbackGitHub) -> None:
