@@ -33,6 +33,24 @@ class Repository:
     full_name: str
 
 
+EventKind = Literal["closed", "reopened", "labeled", "unlabeled"]
+Origin = Literal["live", "file", "archive"]
+EventSource = Literal["observed", "timeline", "archive"]
+"""How an event is known: from two states that were seen, from GitHub's timeline of the item, from GH Archive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A pull request says that it settles an issue.
+
+    repository: 'owner/name' of the issue, as written, or of the pull request where only a number is given.
+    """
+
+    kind: Literal["fixes"]
+    repository: str
+    number: int
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One fetched thing: an issue, a pull request or a comment.
@@ -42,6 +60,7 @@ class Item:
         derived.
     content_hash: 32 hexadecimal digits over everything stored; equal means unchanged.
     replaced: how many NUL bytes and lone surrogates were replaced with U+FFFD, which PostgreSQL refuses.
+    merged_at, links: of pull requests only; when it was merged, and which issues it says it settles.
     """
 
     repository: Repository
@@ -65,6 +84,49 @@ class Item:
     payload: str
     content_hash: str
     replaced: int = 0
+    merged_at: datetime | None = None
+    links: tuple[Link, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A change of an issue's or pull request's state or labels, and when it was.
+
+    label: of labeled and unlabeled. external_id: the source's own number of the event, where it has one.
+    """
+
+    repository: Repository
+    number: int
+    kind: EventKind
+    at: datetime
+    label: str | None
+    source: EventSource
+    external_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Vanished:
+    """Why an item is no longer where it was.
+
+    deleted: GitHub says 410. hidden: 404, made private, marked as spam, or not for this token. transferred: to issue
+    `number` of `repository` ('owner/name'; both None where that cannot be read).
+    """
+
+    reason: Literal["deleted", "hidden", "transferred"]
+    repository: str | None = None
+    number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """An object that could not be used: kept with its bytes, so that a cursor may go past it.
+
+    line: what is wrong with it, naming it and where it came from; never its text.
+    payload: the object as JSON, ASCII only, cut after 1 MiB.
+    """
+
+    line: str
+    payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +148,18 @@ class Page:
     """What one network read gave, to be stored in one transaction with the cursor that follows it.
 
     cursor: opaque to everyone but its source; None leaves the stored cursor as it is.
-    skipped: one line per thing that could not be read, naming it.
+    skipped: what could not be used.
+    events: changes of state and labels that the source itself dates.
+    origin: how far the rows win over stored ones. live: over those of equal or older `updated_at`, and they bring
+        vanished items back. file: likewise, but an item that vanished since stays vanished. archive: only over older
+        ones.
     """
 
     items: tuple[Item, ...]
     cursor: str | None = None
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[Rejected, ...] = ()
+    events: tuple[Event, ...] = ()
+    origin: Origin = "live"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +211,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document for a sink: its id, its external version, and its source as JSON text ready to send."""
+    """One document for a sink: its id, its external version, and its source as JSON text ready to send.
+
+    source: None says that a sink which holds the document is to delete it, as of that version.
+    """
 
     id: str
     version: int
-    source: str
+    source: str | None
 
 
 @dataclass(frozen=True, slots=True)

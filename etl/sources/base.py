@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import Protocol
 
-from etl.records import Page, Scope, Stream
+from etl.records import Event, Item, Kind, Page, Repository, Scope, Stream, Vanished
 
 GITHUB_HOST = "github.com"
 
@@ -36,6 +36,48 @@ class Source(Protocol):
 
     def counters(self) -> Mapping[str, int]:
         """What was used so far, for the run's record: at least 'calls' (requests sent)."""
+        ...
+
+
+class Mirror(Source, Protocol):
+    """A source that can be asked about one item again, which is what a sweep and `verify` need."""
+
+    def walk(self, repository: Repository, scope: Scope, position: str | None) -> Iterator[Page]:
+        """Every item of the scope in order of creation, a page per request; comments are not among them.
+
+        A page's cursor is where the next one begins, also in a later run (opaque); None on the last page.
+
+        Raises:
+            RateLimitError, UnavailableError, BudgetError: as the client says; the pages given before stand.
+        """
+        ...
+
+    def recheck(self, repository: Repository, kind: Kind, number: int) -> Item | Vanished:
+        """One item as it is now, or why it is no longer there.
+
+        Raises:
+            SkipError: what was answered cannot be used.
+        """
+        ...
+
+    def comments_of(self, repository: Repository, kind: Kind, number: int) -> list[Item] | Vanished:
+        """All comments of one item as they are now, or why the item is no longer there."""
+        ...
+
+    def history_of(self, repository: Repository, kind: Kind, number: int) -> list[Event]:
+        """When one item was closed, reopened, labeled and unlabeled, by GitHub's own timeline.
+
+        Raises:
+            SkipError: the item is no longer there.
+        """
+        ...
+
+    def confirm(self, repository: Repository) -> None:
+        """Passes if the repository answers and has its issues switched on: asked before an item counts as vanished.
+
+        Raises:
+            StopError, SkipError: it is out of reach, so nothing can be said of its items.
+        """
         ...
 
 

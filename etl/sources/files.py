@@ -14,7 +14,8 @@ from typing import IO, Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
 from etl.errors import ConfigurationError, SkipError
-from etl.records import Item, Page, Repository, Scope, Stream
+from etl.records import Item, Page, Rejected, Repository, Scope, Stream
+from etl.sources.archive import Archive, is_archive
 from etl.sources.base import GITHUB_HOST, repository_key
 from etl.sources.github_json import (
     check_full_name,
@@ -23,12 +24,15 @@ from etl.sources.github_json import (
     kind_of_parent,
     list_filter,
     parse_item,
+    rejected,
+    rejected_bytes,
     web_host,
 )
 from etl.sources.json_records import Record, read_records
 
 _PAGE = 500
 _SPOOLED_IN_MEMORY = 1 << 26
+_BLOCK = 1 << 16
 _LINE_NAMES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 
 _Selection = Mapping[int, frozenset[int]]
@@ -45,6 +49,9 @@ class Files:
     object. An object's repository is `repository.full_name` with its `repository.id`, else in `repository_url` or
     `issue_url`, else in `html_url`, else the only one that the scope names. Only an id makes it the same repository as
     the one that GitHub itself gives.
+
+    The hours of GH Archive (lines of events) are read by `Archive`; standard input is not copied for them, as a month
+    of them is large, and can be read once.
     """
 
     name = "files"
@@ -55,6 +62,8 @@ class Files:
         self._stdin = stdin
         self._now = datetime.now(UTC)
         self._spool: IO[bytes] | None = None
+        self._head: bytes | None = None
+        self._archive: Archive | None = None
         self._known: dict[tuple[str, str], Repository] = {}
         self._addresses: dict[str, Repository] = {}
 
@@ -70,7 +79,10 @@ class Files:
         """
         for name in scope.repositories:
             check_full_name(name)
-        first = next((item for item, _ in self._items(scope, None) if item is not None), None)
+        if (archive := self._as_archive()) is not None:
+            yield from archive.streams(scope)
+            return
+        first = next((item for item in self._items(scope, None) if isinstance(item, Item)), None)
         if first is not None:
             repository = first.repository
         elif len(scope.repositories) == 1:
@@ -83,32 +95,35 @@ class Files:
         """The wanted items in the file's order, in pages without a cursor: a file is read whole each time.
 
         Labels are compared without case, any of them is enough. A limit lets the N newest of each repository through.
-        With either, only comments of issues that were let through are given. What cannot be used is named with its
-        line in `skipped`; the later lines go on.
+        With either, only comments of issues that were let through are given. What cannot be used is kept in `skipped`,
+        named with its line; the later lines go on.
 
         Raises:
             ConfigurationError: the file is not there or cannot be read.
         """
+        if (archive := self._as_archive()) is not None:
+            yield from archive.fetch(scope)
+            return
         selection = self._selection(scope) if scope.labels or scope.limit is not None else None
         items: list[Item] = []
-        skipped: list[str] = []
-        for item, fault in self._items(scope, selection):
-            if item is not None:
+        skipped: list[Rejected] = []
+        for item in self._items(scope, selection):
+            if isinstance(item, Item):
                 items.append(item)
             else:
-                skipped.append(fault)
+                skipped.append(item)
             if len(items) + len(skipped) == _PAGE:
-                yield Page(tuple(items), None, tuple(skipped))
+                yield Page(tuple(items), None, tuple(skipped), origin="file")
                 items, skipped = [], []
         if items or skipped:
-            yield Page(tuple(items), None, tuple(skipped))
+            yield Page(tuple(items), None, tuple(skipped), origin="file")
 
     def _selection(self, scope: Scope) -> _Selection:
         """Which issues are wanted; takes a reading of the file of its own, as comments may stand before their issue."""
         labels = {label.lower() for label in scope.labels}
         opened: defaultdict[int, dict[int, datetime]] = defaultdict(dict)
-        for item, _ in self._items(scope, None):
-            if item is None or item.kind == "comment":
+        for item in self._items(scope, None):
+            if isinstance(item, Rejected) or item.kind == "comment":
                 continue
             if not labels or not labels.isdisjoint(label.lower() for label in item.labels):
                 opened[item.repository.key][item.external_id] = item.created_at
@@ -120,14 +135,15 @@ class Files:
         }
         return {key: frozenset(number for _, number in taken) for key, taken in newest.items()}
 
-    def _items(self, scope: Scope, selection: _Selection | None) -> Iterator[tuple[Item | None, str]]:
-        """Each wanted item of the file, or None and what is wrong at which place."""
+    def _items(self, scope: Scope, selection: _Selection | None) -> Iterator[Item | Rejected]:
+        """Each wanted item of the file, or what is wrong at which place."""
         only = {name.lower() for name in scope.repositories}
         for record in self._records():
             try:
                 item = self._item(record, scope, only)
             except SkipError as error:
-                yield None, f"{self._shown} {record.place}: {error}"
+                line = f"{self._shown} {record.place}: {error}"
+                yield rejected(record.value, line) if record.fault is None else rejected_bytes(record.raw, line)
                 continue
             if item is None:
                 continue
@@ -135,7 +151,7 @@ class Files:
                 number = item.external_id if item.parent_number is None else item.parent_number
                 if number not in selection.get(item.repository.key, ()):
                     continue
-            yield item, ""
+            yield item
 
     def _item(self, record: Record, scope: Scope, only: set[str]) -> Item | None:
         """The item of a record; None if it is not wanted."""
@@ -199,14 +215,47 @@ class Files:
         self._known[host, full_name.lower()] = repository
         return repository
 
+    def _as_archive(self) -> Archive | None:
+        """The reader of GH Archive's files, if this is one."""
+        if self._head is None:
+            try:
+                if self._path == "-":
+                    self._head = self._input().read(_BLOCK)
+                else:
+                    with Path(self._path).open("rb") as file:
+                        self._head = file.read(_BLOCK)
+            except OSError as error:
+                raise self._unreadable(error) from None
+            self._archive = Archive(self._blocks, self._shown) if is_archive(self._head) else None
+        return self._archive
+
+    def _blocks(self) -> Iterator[bytes]:
+        """The bytes of the file; of standard input those that were not taken yet."""
+        try:
+            if self._path == "-":
+                head, self._head = self._head or b"", b""
+                yield head
+                yield from iter(lambda: self._input().read(_BLOCK), b"")
+            else:
+                with Path(self._path).open("rb") as file:
+                    yield from iter(lambda: file.read(_BLOCK), b"")
+        except OSError as error:
+            raise self._unreadable(error) from None
+
+    def _input(self) -> BinaryIO:
+        return self._stdin or sys.stdin.buffer
+
+    def _unreadable(self, error: OSError) -> ConfigurationError:
+        return ConfigurationError(
+            f"{self._shown} cannot be read ({error.strerror or type(error).__name__}): check the path"
+        )
+
     def _records(self) -> Iterator[Record]:
         try:
             with self._opened() as file:
                 yield from read_records(file, is_lines=self._path.lower().endswith(_LINE_NAMES))
         except OSError as error:
-            raise ConfigurationError(
-                f"{self._shown} cannot be read ({error.strerror or type(error).__name__}): check the path"
-            ) from None
+            raise self._unreadable(error) from None
 
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:
@@ -219,6 +268,7 @@ class Files:
             spool = SpooledTemporaryFile(max_size=_SPOOLED_IN_MEMORY)  # noqa: SIM115  (lives as long as this source)
             weakref.finalize(self, spool.close)
             self._spool = cast("IO[bytes]", spool)
-            copyfileobj(self._stdin or sys.stdin.buffer, self._spool)
+            self._spool.write(self._head or b"")
+            copyfileobj(self._input(), self._spool)
         self._spool.seek(0)
         yield cast("BinaryIO", self._spool)

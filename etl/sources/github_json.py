@@ -2,17 +2,18 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, cast
 from urllib.parse import urlsplit
 
 import orjson
 
 from etl.errors import ConfigurationError, SkipError
-from etl.records import Item, Kind, Repository
+from etl.records import Event, EventKind, Item, Kind, Rejected, Repository
 from etl.sources.base import GITHUB_HOST
+from etl.sources.github_links import closing_links
 
 _FULL_NAME = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
 _REFUSED_BY_POSTGRESQL = re.compile("[\x00\ud800-\udfff]")
@@ -22,6 +23,13 @@ _NESTING = frozenset({dict, list})
 _MOST_KEYS = 4096
 _LARGEST_ID = 2**63 - 1
 _LARGEST_COUNT = 2**31 - 1
+_LONGEST_REJECTED = 1 << 20
+_EVENT_KINDS: Mapping[str, EventKind] = {
+    "closed": "closed",
+    "reopened": "reopened",
+    "labeled": "labeled",
+    "unlabeled": "unlabeled",
+}
 _EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 """Older than any tracker that issues were ever imported from; trends have a document for each day since the oldest."""
 _DAY = timedelta(days=1)
@@ -93,6 +101,64 @@ def parse_item(record: object, repository: Repository, *, doubtful: bool, now: d
         raise SkipError(f"{_name(fields)}: {error}") from None
 
 
+def rejected(record: object, line: str) -> Rejected:
+    """What could not be used of a decoded list or file, with its JSON text; `line` says what is wrong with it."""
+    try:
+        text = json.dumps(record, separators=(",", ":"))
+    except RecursionError:
+        text = "".join(_nested_json(record))
+    return Rejected(line, text[:_LONGEST_REJECTED].encode("ascii"))
+
+
+def rejected_bytes(data: bytes, line: str) -> Rejected:
+    """Likewise of what could not even be decoded, as it came."""
+    return Rejected(line, data[:_LONGEST_REJECTED])
+
+
+def _nested_json(value: Any) -> Iterator[str]:  # noqa: ANN401  (any JSON value)
+    """The pieces of the JSON text of a value that is nested deeper than the interpreter's stack."""
+    todo: list[tuple[bool, Any]] = [(False, value)]
+    while todo:
+        is_text, part = todo.pop()
+        if is_text or not isinstance(part, list | dict):
+            yield part if is_text else json.dumps(part)
+            continue
+        todo.append((True, "]" if isinstance(part, list) else "}"))
+        inner: list[list[tuple[bool, Any]]] = (
+            [[(False, each)] for each in part]
+            if isinstance(part, list)
+            else [[(True, f"{json.dumps(key)}:"), (False, each)] for key, each in part.items()]
+        )
+        for place in range(len(inner) - 1, -1, -1):
+            todo += reversed([(True, ","), *inner[place]] if place else inner[place])
+        yield "[" if isinstance(part, list) else "{"
+
+
+def parse_event(record: object, repository: Repository, number: int, *, doubtful: bool, now: datetime) -> Event | None:
+    """One entry of the timeline of item `number`; None for one that changes neither state nor labels.
+
+    Raises:
+        SkipError: a field is missing or of another type.
+    """
+    if not isinstance(record, dict) or (kind := _EVENT_KINDS.get(str(record.get("event")))) is None:
+        return None
+    fields: dict[str, Any] = _cleaned(record)[0] if doubtful else record
+    try:
+        label = _event_label(fields) if kind in {"labeled", "unlabeled"} else None
+        at = _time(fields, "created_at", now + _DAY)
+        return Event(repository, number, kind, at, label, "timeline", _identity(fields, "id"))
+    except SkipError as error:
+        raise SkipError(f"{kind} event of #{number}: {error}") from None
+
+
+def _event_label(fields: Mapping[str, Any]) -> str:
+    label = fields.get("label")
+    name = _text(label, "name") if isinstance(label, dict) else None
+    if name is None:
+        raise SkipError("label is missing")
+    return name
+
+
 def is_believable(time: datetime, now: datetime) -> bool:
     """Whether something can have happened then: since 1990, and no more than a day after the clock `now`."""
     return _EARLIEST <= time <= now + _DAY
@@ -146,6 +212,14 @@ def list_filter(labels: Sequence[str], kinds: Sequence[Kind]) -> str:
     )
 
 
+def read_list_filter(text: str) -> tuple[tuple[str, ...], tuple[Kind, ...]]:
+    """The labels and the kinds that `list_filter` wrote."""
+    parts = [part.partition("=") for part in text.split(",") if part]
+    labels = tuple(value for name, _, value in parts if name == "label")
+    kinds = tuple(cast("Kind", value) for name, _, value in parts if name == "kind")
+    return labels, kinds or ("issue",)
+
+
 def _issue(record: dict[str, Any], repository: Repository, replaced: int, latest: datetime) -> Item:
     number = _identity(record, "number")
     title = _text(record, "title")
@@ -159,6 +233,7 @@ def _issue(record: dict[str, Any], repository: Repository, replaced: int, latest
     author, author_type = _author(record)
     created_at = _time(record, "created_at", latest)
     payload = _payload(record)
+    pull = record.get("pull_request")
     return Item(
         repository=repository,
         kind=kind_of(record),
@@ -181,7 +256,16 @@ def _issue(record: dict[str, Any], repository: Repository, replaced: int, latest
         payload=payload.decode(),
         content_hash=_hash(payload, [title, body, url]),
         replaced=replaced,
+        merged_at=_merged_at(pull, latest),
+        links=() if pull is None else closing_links(body, repository.full_name, repository.host),
     )
+
+
+def _merged_at(pull: object, latest: datetime) -> datetime | None:
+    """When a pull request was merged, by the object that only pull requests have in a list of issues."""
+    if not isinstance(pull, dict) or pull.get("merged_at") is None:
+        return None
+    return _time(pull, "merged_at", latest)
 
 
 def _comment(record: dict[str, Any], repository: Repository, replaced: int, latest: datetime) -> Item:

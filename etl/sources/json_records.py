@@ -16,6 +16,7 @@ from etl.sources.github_json import decode_json
 _CHUNK = 1 << 20
 _LONGEST = 1 << 26
 """A value longer than 64 MiB is not one of GitHub's: the file is not what it seems."""
+_MOST_RAW = 1 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
 _BOM = codecs.BOM_UTF8
 _SPACE = " \t\n\r"
@@ -27,13 +28,15 @@ _NEAR_THE_END = 32
 class Record(NamedTuple):
     """One value of a file, or why there is none at that place.
 
-    place: 'line 7' or 'object 7', counted from 1. doubtful: as `github_json.Decoded` has it.
+    place: 'line 7' or 'object 7', counted from 1. doubtful: as `github_json.Decoded` has it. raw: the first mebibyte of
+    what could not be decoded.
     """
 
     place: str
     value: Any
     doubtful: bool = False
     fault: str | None = None
+    raw: bytes = b""
 
 
 def read_records(file: BinaryIO, *, is_lines: bool) -> Iterator[Record]:
@@ -95,14 +98,15 @@ def _read_lines(file: IO[bytes]) -> Iterator[Record]:
             continue
         place = f"line {number}"
         if len(line) == _LONGEST and not line.endswith(b"\n"):
+            raw = line[:_MOST_RAW]
             while line and not line.endswith(b"\n"):
                 line = file.readline(_CHUNK)
-            yield Record(place, None, fault="longer than 64 MiB")
+            yield Record(place, None, fault="longer than 64 MiB", raw=raw)
             continue
         try:
             decoded = decode_json(line)
         except ValueError:
-            yield Record(place, None, fault="not JSON")
+            yield Record(place, None, fault="not JSON", raw=line[:_MOST_RAW])
         else:
             yield Record(place, decoded.value, decoded.doubtful)
 
@@ -121,7 +125,7 @@ def _read_values(file: IO[bytes]) -> Iterator[Record]:
         try:
             value, doubtful = window.take_value()
         except (ValueError, RecursionError):
-            yield Record(place, None, fault="not JSON; what follows it in the file cannot be read")
+            yield Record(place, None, fault="not JSON; what follows it in the file cannot be read", raw=window.rest())
             return
         yield Record(place, value, doubtful)
     if depth != 0 or window.broken:
@@ -174,6 +178,10 @@ class _Window:
                 start, self.position = self.position, end
                 marked = any(self._text.find(mark, start, end) >= 0 for mark in _DOUBTFUL_MARKS)
                 return value, marked or self._has_raw_surrogates
+
+    def rest(self) -> bytes:
+        """What stands from the position on, as far as it is at hand."""
+        return self._text[self.position : self.position + _MOST_RAW].encode(errors="surrogatepass")[:_MOST_RAW]
 
     def _read_on(self) -> None:
         """Drops what was taken and reads as much again as is left, so that a long value is not decoded too often."""

@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,62 +10,11 @@ import pytest
 
 from etl.errors import ConfigurationError, RateLimitError, UnavailableError
 from etl.github import GitHubClient
-from etl.records import Item, Page, Scope, Stream
+from etl.records import Link, Page, Scope, Stream
 from etl.sources.github_issues import GitHubIssues
+from tests.integration.github_reader import BEGIN, HOUR, NAME, Reader, fill
 from tests.loopback.github import LoopbackGitHub
-from tests.loopback.github_answers import Request
-
-NAME = "acme/rocket"
-BEGIN = 1_700_000_000
-HOUR = 3600
-
-
-@dataclass
-class Reader:
-    """Runs a source as the pipeline does: keeps each page with its cursor, and the newest version of an item."""
-
-    github: LoopbackGitHub
-    token: str = "ghp_test"
-    items: dict[tuple[str, int], Item] = field(default_factory=dict)
-    cursors: dict[tuple[str, str], str] = field(default_factory=dict)
-    skipped: list[str] = field(default_factory=list)
-    counters: dict[str, int] = field(default_factory=dict)
-
-    def run(self, scope: Scope | None = None, *, pages: int | None = None, attempts: int = 5) -> list[tuple[str, Page]]:
-        """All streams of the scope; breaks off, as a killed run does, after so many stored pages."""
-        scope = scope or Scope((NAME,))
-        read: list[tuple[str, Page]] = []
-        with GitHubClient(
-            self.github.url, self.token, time.monotonic() + 1800, sleep=self.github.advance, attempts=attempts
-        ) as client:
-            source = GitHubIssues(client)
-            for stream in source.streams(scope):
-                key = (stream.name, stream.filter)
-                cursor = self.cursors.get(key) if scope.limit is None else None
-                for page in source.fetch(stream, scope, cursor):
-                    if pages is not None and len(read) == pages:
-                        return read
-                    self._store(page, key)
-                    read.append((stream.name, page))
-            self.counters = dict(source.counters())
-        return read
-
-    def _store(self, page: Page, key: tuple[str, str]) -> None:
-        for item in page.items:
-            known = self.items.get((item.kind, item.external_id))
-            if known is None or item.updated_at >= known.updated_at:
-                self.items[item.kind, item.external_id] = item
-        self.skipped += page.skipped
-        if page.cursor is not None:
-            self.cursors[key] = page.cursor
-
-    def titles(self) -> dict[int, str | None]:
-        """The stored issues' titles by number."""
-        return {number: item.title for (kind, number), item in self.items.items() if kind == "issue"}
-
-    def comments(self) -> set[int]:
-        """The ids of the stored comments."""
-        return {identity for kind, identity in self.items if kind == "comment"}
+from tests.loopback.github_http import Request
 
 
 @pytest.fixture
@@ -76,16 +24,12 @@ def github() -> Iterator[LoopbackGitHub]:
         yield server
 
 
-def _fill(github: LoopbackGitHub, count: int, *, step: int = 60, name: str = NAME, **fields: Any) -> list[int]:
-    return [github.add_issue(name, f"Title {i}", created_at=BEGIN + i * step, **fields) for i in range(count)]
-
-
 def _list_requests(github: LoopbackGitHub) -> list[Request]:
     return [request for request in github.requests("/issues?") if "/comments" not in request.path]
 
 
 def test_the_first_run_loads_everything_and_follows_the_links_verbatim(github: LoopbackGitHub) -> None:
-    numbers = _fill(github, 250)
+    numbers = fill(github, 250)
     reader = Reader(github)
     reader.run()
     assert sorted(reader.titles()) == numbers
@@ -102,8 +46,13 @@ def test_the_first_run_loads_everything_and_follows_the_links_verbatim(github: L
     assert not [request for request in github.journal if "page" in request.query]
 
 
-def test_the_next_run_asks_only_since_a_quarter_of_an_hour_before_the_newest(github: LoopbackGitHub) -> None:
-    _fill(github, 250)
+@pytest.mark.parametrize(("age", "back"), [(10 * 60, 900), (25 * 60, 900), (40 * 60, 1)])
+def test_the_next_run_asks_from_the_overlap_or_from_the_newest_where_it_is_settled(
+    github: LoopbackGitHub, age: int, back: int
+) -> None:
+    fill(github, 250)
+    newest = int(github.now()) - age
+    github.edit_issue(NAME, 250, at=newest)
     reader = Reader(github)
     reader.run()
     github.edit_issue(NAME, 7, title="Another title")
@@ -111,13 +60,13 @@ def test_the_next_run_asks_only_since_a_quarter_of_an_hour_before_the_newest(git
     asked = len(_list_requests(github))
     reader.run()
     since = _list_requests(github)[asked].query["since"]
-    assert datetime.fromisoformat(since) == datetime.fromtimestamp(BEGIN + 249 * 60 - 900, UTC)
+    assert datetime.fromisoformat(since) == datetime.fromtimestamp(newest - back, UTC)
     assert reader.titles()[7] == "Another title"
     assert reader.items["issue", 8].state == "closed"
 
 
 def test_a_quiet_repository_answers_304_and_changes_no_cursor(github: LoopbackGitHub) -> None:
-    _fill(github, 150)
+    fill(github, 150)
     github.add_comment(NAME, 3)
     reader = Reader(github)
     reader.run()
@@ -132,7 +81,7 @@ def test_a_quiet_repository_answers_304_and_changes_no_cursor(github: LoopbackGi
 
 
 def test_another_token_does_not_send_the_etag_of_the_first(github: LoopbackGitHub) -> None:
-    _fill(github, 3)
+    fill(github, 3)
     reader = Reader(github)
     reader.run()
     reader.run()
@@ -145,7 +94,9 @@ def test_another_token_does_not_send_the_etag_of_the_first(github: LoopbackGitHu
 
 
 def test_an_etag_is_not_kept_of_a_list_with_more_than_one_page(github: LoopbackGitHub) -> None:
-    _fill(github, 150, step=1)
+    begin = int(github.now()) - 600
+    for i in range(150):
+        github.add_issue(NAME, f"Title {i}", created_at=begin + i)
     reader = Reader(github)
     reader.run()
     reader.run()
@@ -155,9 +106,21 @@ def test_an_etag_is_not_kept_of_a_list_with_more_than_one_page(github: LoopbackG
     assert len([request for request in github.journal[before:] if request.status == 304]) == 1
 
 
+def test_a_burst_is_not_read_again_once_it_is_settled(github: LoopbackGitHub) -> None:
+    begin = int(github.now()) - 600
+    for i in range(550):
+        github.add_issue(NAME, f"Title {i}", created_at=begin + i)
+    reader = Reader(github)
+    reader.run()
+    for _ in range(3):
+        github.advance(HOUR)
+        reader.run()
+    assert reader.counters["calls"] == 3
+
+
 @pytest.mark.parametrize("since_inclusive", [True, False])
 def test_issues_edited_while_their_pages_are_read_are_not_lost(github: LoopbackGitHub, since_inclusive: bool) -> None:
-    _fill(github, 300)
+    fill(github, 300)
     github.since_inclusive = since_inclusive
     edits = iter(range(1, 300, 30))
 
@@ -182,7 +145,7 @@ def test_a_run_that_breaks_off_after_any_page_loses_nothing(
     github: LoopbackGitHub, pages: int, since_inclusive: bool
 ) -> None:
     github.since_inclusive = since_inclusive
-    _fill(github, 420, step=20)
+    fill(github, 420, step=20)
     comments = {github.add_comment(NAME, 1 + i % 420, created_at=BEGIN + i * 40) for i in range(350)}
     reader = Reader(github)
     reader.run(pages=pages)
@@ -197,7 +160,7 @@ def test_a_run_that_breaks_off_after_any_page_loses_nothing(
 @pytest.mark.parametrize("since_inclusive", [True, False])
 def test_more_issues_than_a_page_changed_in_the_same_second(github: LoopbackGitHub, since_inclusive: bool) -> None:
     github.since_inclusive = since_inclusive
-    numbers = _fill(github, 350, step=0)
+    numbers = fill(github, 350, step=0)
     reader = Reader(github)
     reader.run(pages=2)
     reader.run()
@@ -210,7 +173,7 @@ def test_comments_that_share_a_second_all_come(
     github: LoopbackGitHub, in_one_second: int, since_inclusive: bool
 ) -> None:
     github.since_inclusive = since_inclusive
-    _fill(github, 1)
+    fill(github, 1)
     comments = {github.add_comment(NAME, 1, created_at=BEGIN + i // in_one_second) for i in range(620)}
     reader = Reader(github)
     reader.run()
@@ -218,7 +181,7 @@ def test_comments_that_share_a_second_all_come(
 
 
 def test_comments_edited_and_deleted_while_their_pages_are_read_shift_nothing_away(github: LoopbackGitHub) -> None:
-    _fill(github, 1)
+    fill(github, 1)
     comments = [github.add_comment(NAME, 1, f"text {i}", created_at=BEGIN + i) for i in range(500)]
     gone: set[int] = set()
 
@@ -238,7 +201,7 @@ def test_comments_edited_and_deleted_while_their_pages_are_read_shift_nothing_aw
 
 
 def test_an_edited_comment_of_an_unchanged_issue_is_fetched(github: LoopbackGitHub) -> None:
-    _fill(github, 2)
+    fill(github, 2)
     identity = github.add_comment(NAME, 1, "before", created_at=BEGIN + HOUR)
     reader = Reader(github)
     reader.run()
@@ -248,7 +211,7 @@ def test_an_edited_comment_of_an_unchanged_issue_is_fetched(github: LoopbackGitH
 
 
 def test_a_list_that_lags_behind_its_writes_is_caught_up_by_the_overlap(github: LoopbackGitHub) -> None:
-    _fill(github, 3)
+    fill(github, 3)
     reader = Reader(github)
     github.list_lag = 480
     github.edit_issue(NAME, 1, title="Late to be seen")
@@ -263,7 +226,7 @@ def test_a_list_that_lags_behind_its_writes_is_caught_up_by_the_overlap(github: 
 
 
 def test_a_row_from_the_future_does_not_carry_the_cursor_ahead_of_githubs_clock(github: LoopbackGitHub) -> None:
-    _fill(github, 3)
+    fill(github, 3)
     github.edit_issue(NAME, 2, updated_at=int(github.now()) + 10 * HOUR)
     reader = Reader(github)
     reader.run()
@@ -283,8 +246,8 @@ def test_an_issue_of_an_unbelievable_day_is_named_and_the_others_go_on_run_after
     reader = Reader(github)
     reader.run()
     assert reader.titles() == {}
-    assert "acme/rocket: issue 1: created_at" in reader.skipped[0]
-    assert "/issues?" in reader.skipped[0]
+    assert "acme/rocket: issue 1: created_at" in reader.skipped[0].line
+    assert "/issues?" in reader.skipped[0].line
     number = github.add_issue(NAME, "Believable", created_at=BEGIN + HOUR)
     reader.run()
     assert reader.titles() == {number: "Believable"}
@@ -310,7 +273,7 @@ def test_a_slow_clock_of_github_hides_no_issue(github: LoopbackGitHub) -> None:
 
 
 def test_a_clock_of_github_that_jumps_back_does_not_pull_the_cursor_back(github: LoopbackGitHub) -> None:
-    _fill(github, 3)
+    fill(github, 3)
     github.edit_issue(NAME, 1)
     reader = Reader(github)
     reader.run()
@@ -322,7 +285,7 @@ def test_a_clock_of_github_that_jumps_back_does_not_pull_the_cursor_back(github:
 
 
 def test_pull_requests_come_only_when_asked_for_and_then_from_the_beginning(github: LoopbackGitHub) -> None:
-    _fill(github, 3)
+    fill(github, 3)
     pull = github.add_issue(NAME, "A change", created_at=BEGIN, is_pull=True)
     on_pull, on_issue = github.add_comment(NAME, pull), github.add_comment(NAME, 1)
     reader = Reader(github)
@@ -335,10 +298,10 @@ def test_pull_requests_come_only_when_asked_for_and_then_from_the_beginning(gith
 
 
 def test_each_label_has_a_list_and_a_cursor_of_its_own(github: LoopbackGitHub) -> None:
-    _fill(github, 3, labels=("Bug",))
-    _fill(github, 3, labels=("oncall: pt2", "other"))
+    fill(github, 3, labels=("Bug",))
+    fill(github, 3, labels=("oncall: pt2", "other"))
     both = github.add_issue(NAME, "Both", created_at=BEGIN, labels=("bug", "oncall: pt2"))
-    _fill(github, 2)
+    fill(github, 2)
     scope = Scope((NAME,), labels=("bug", "OnCall: PT2"))
     reader = Reader(github)
     reader.run(scope)
@@ -352,7 +315,7 @@ def test_each_label_has_a_list_and_a_cursor_of_its_own(github: LoopbackGitHub) -
 
 
 def test_the_comments_of_labelled_issues_begin_with_the_oldest_of_them(github: LoopbackGitHub) -> None:
-    _fill(github, 50)
+    fill(github, 50)
     for number in range(1, 51):
         github.add_comment(NAME, number, created_at=BEGIN + number * HOUR)
     github.relabel_issue(NAME, 30, "bug")
@@ -366,7 +329,7 @@ def test_the_comments_of_labelled_issues_begin_with_the_oldest_of_them(github: L
 
 
 def test_where_labelled_comments_begin_survives_a_run_that_broke_off(github: LoopbackGitHub) -> None:
-    _fill(github, 150, labels=("bug",))
+    fill(github, 150, labels=("bug",))
     first = github.add_comment(NAME, 1, created_at=BEGIN + 30, updated_at=BEGIN + 30)
     github.add_comment(NAME, 149, created_at=BEGIN + 150 * 60)
     reader = Reader(github)
@@ -378,7 +341,7 @@ def test_where_labelled_comments_begin_survives_a_run_that_broke_off(github: Loo
 
 
 def test_an_issue_that_is_labelled_after_its_comments_brings_them_along(github: LoopbackGitHub) -> None:
-    _fill(github, 5)
+    fill(github, 5)
     github.relabel_issue(NAME, 1, "bug")
     late = {github.add_comment(NAME, 4, created_at=BEGIN + 10_000 + i) for i in range(130)}
     scope = Scope((NAME,), labels=("bug", "also"))
@@ -389,11 +352,11 @@ def test_an_issue_that_is_labelled_after_its_comments_brings_them_along(github: 
     reader.run(scope, pages=1)
     assert reader.comments() >= late
     reader.run(scope)
-    assert len(github.requests("/issues/4/comments")) == 2 + 2
+    assert [r.status for r in github.requests("/issues/4/comments")] == [200, 200, 304] * 2
 
 
 def test_an_issue_that_vanishes_while_its_comments_are_asked_for_stops_nothing(github: LoopbackGitHub) -> None:
-    _fill(github, 5)
+    fill(github, 5)
     scope = Scope((NAME,), labels=("bug",))
     reader = Reader(github)
     reader.run(scope)
@@ -415,7 +378,7 @@ def test_an_issue_that_vanishes_while_its_comments_are_asked_for_stops_nothing(g
 
 
 def test_a_limit_takes_the_newest_wanted_issues_and_leaves_every_cursor_alone(github: LoopbackGitHub) -> None:
-    _fill(github, 150)
+    fill(github, 150)
     github.add_issue(NAME, "A change", is_pull=True)
     github.edit_issue(NAME, 1)
     old, new = github.add_comment(NAME, 1), github.add_comment(NAME, 150)
@@ -438,7 +401,7 @@ def test_a_limit_counts_issues_over_all_labels(github: LoopbackGitHub) -> None:
 
 
 def test_a_limit_above_what_there_is_takes_all(github: LoopbackGitHub) -> None:
-    _fill(github, 3)
+    fill(github, 3)
     reader = Reader(github)
     reader.run(Scope((NAME,), limit=500))
     assert len(reader.titles()) == 3
@@ -446,14 +409,14 @@ def test_a_limit_above_what_there_is_takes_all(github: LoopbackGitHub) -> None:
 
 
 def test_without_comments_none_are_asked_for(github: LoopbackGitHub) -> None:
-    _fill(github, 3)
+    fill(github, 3)
     github.add_comment(NAME, 1)
     Reader(github).run(Scope((NAME,), comments=False))
     assert github.requests("comments") == []
 
 
 def test_a_renamed_repository_keeps_its_key_and_cursor(github: LoopbackGitHub) -> None:
-    _fill(github, 3)
+    fill(github, 3)
     reader = Reader(github)
     reader.run()
     key = reader.items["issue", 1].repository.key
@@ -466,7 +429,7 @@ def test_a_renamed_repository_keeps_its_key_and_cursor(github: LoopbackGitHub) -
 
 
 def test_a_repository_named_twice_is_read_once(github: LoopbackGitHub) -> None:
-    _fill(github, 1)
+    fill(github, 1)
     github.rename_repository(NAME, "acme/starship")
     reader = Reader(github)
     reader.run(Scope((NAME, "acme/starship", "ACME/Starship")))
@@ -475,14 +438,14 @@ def test_a_repository_named_twice_is_read_once(github: LoopbackGitHub) -> None:
 
 def test_a_repository_without_issues_is_passed_over_and_the_others_read(github: LoopbackGitHub) -> None:
     github.add_repository("acme/empty", has_issues=False)
-    _fill(github, 1)
+    fill(github, 1)
     reader = Reader(github)
     reader.run(Scope(("acme/empty", NAME)))
     assert len(reader.titles()) == 1
 
 
 def test_issues_that_are_switched_off_in_between_end_the_list_quietly(github: LoopbackGitHub) -> None:
-    _fill(github, 1)
+    fill(github, 1)
     reader = Reader(github)
     reader.run()
     cursors = dict(reader.cursors)
@@ -538,7 +501,7 @@ def test_a_server_that_is_no_github_is_named(github: LoopbackGitHub) -> None:
 
 @pytest.mark.parametrize("fault", [502, "close", "truncated", "broken", "html", "secondary", "primary"])
 def test_a_fault_in_the_middle_of_the_pages_costs_nothing_but_time(github: LoopbackGitHub, fault: Any) -> None:
-    numbers = _fill(github, 350)
+    numbers = fill(github, 350)
     comments = {github.add_comment(NAME, 1, created_at=BEGIN + i) for i in range(250)}
     github.fail_next(fault, times=2 if fault != "primary" else 1, on="/issues", skip=2)
     github.fail_next(fault, on="/issues/comments", skip=1)
@@ -550,7 +513,7 @@ def test_a_fault_in_the_middle_of_the_pages_costs_nothing_but_time(github: Loopb
 
 
 def test_a_list_that_is_no_list_is_asked_for_again(github: LoopbackGitHub) -> None:
-    _fill(github, 1)
+    fill(github, 1)
     github.fail_next("bytes", on="/issues?", body=b'{"message": "odd"}')
     reader = Reader(github)
     reader.run()
@@ -559,7 +522,7 @@ def test_a_list_that_is_no_list_is_asked_for_again(github: LoopbackGitHub) -> No
 
 
 def test_a_limit_that_outlasts_the_run_stops_it_and_the_next_goes_on(github: LoopbackGitHub) -> None:
-    _fill(github, 350)
+    fill(github, 350)
     reader = Reader(github)
     github.fail_next("primary", on="/issues", skip=2, seconds=3 * HOUR)
     with pytest.raises(RateLimitError, match="the issues of acme/rocket"):
@@ -571,7 +534,7 @@ def test_a_limit_that_outlasts_the_run_stops_it_and_the_next_goes_on(github: Loo
 
 
 def test_a_comment_list_that_times_out_at_githubs_side_is_read_in_smaller_pages(github: LoopbackGitHub) -> None:
-    _fill(github, 1)
+    fill(github, 1)
     comments = {github.add_comment(NAME, 1, created_at=BEGIN + i) for i in range(250)}
     github.fail_next(502, times=99, on="comments?sort=updated&direction=asc&per_page=100", skip=1)
     reader = Reader(github)
@@ -581,7 +544,7 @@ def test_a_comment_list_that_times_out_at_githubs_side_is_read_in_smaller_pages(
 
 
 def test_an_outage_stops_the_run_and_keeps_what_was_stored(github: LoopbackGitHub) -> None:
-    _fill(github, 350)
+    fill(github, 350)
     github.fail_next(503, times=99, on="/issues", skip=2)
     reader = Reader(github)
     with pytest.raises(UnavailableError, match="status 503"):
@@ -606,7 +569,7 @@ def test_bad_texts_and_ghosts_pass_and_a_malformed_object_is_named(github: Loopb
     assert reader.items["issue", ghost].author is None
     assert [item.body for item in reader.items.values() if item.kind == "comment"] == ["lone \ufffd"]
     assert len(reader.skipped) == 1
-    assert f"{NAME}: issue {broken}: labels is not a list (in /repos/{NAME}/issues?" in reader.skipped[0]
+    assert f"{NAME}: issue {broken}: labels is not a list (in /repos/{NAME}/issues?" in reader.skipped[0].line
 
 
 def test_a_stored_cursor_that_cannot_be_read_is_named(github: LoopbackGitHub) -> None:
@@ -620,7 +583,7 @@ def test_a_stored_cursor_that_cannot_be_read_is_named(github: LoopbackGitHub) ->
 def test_an_enterprise_server_is_a_host_of_its_own() -> None:
     with LoopbackGitHub(base_path="/api/v3") as github:
         github.add_repository(NAME)
-        _fill(github, 150)
+        fill(github, 150)
         reader = Reader(github)
         reader.run()
         assert len(reader.titles()) == 150
@@ -630,7 +593,7 @@ def test_an_enterprise_server_is_a_host_of_its_own() -> None:
 
 
 def test_a_next_link_to_another_host_is_refused_and_what_came_before_kept(github: LoopbackGitHub) -> None:
-    _fill(github, 350)
+    fill(github, 350)
     github.fail_next("link", on="/issues", skip=1, location="http://evil.example/next")
     reader = Reader(github)
     with pytest.raises(ConfigurationError, match=r"evil\.example, away from the API"):
@@ -641,7 +604,7 @@ def test_a_next_link_to_another_host_is_refused_and_what_came_before_kept(github
 
 
 def test_sources_that_share_a_client_count_their_own_calls(github: LoopbackGitHub) -> None:
-    _fill(github, 1)
+    fill(github, 1)
     with GitHubClient(github.url, None, time.monotonic() + 60) as client:
         sources = [GitHubIssues(client), GitHubIssues(client)]
         for source in sources:
@@ -649,3 +612,155 @@ def test_sources_that_share_a_client_count_their_own_calls(github: LoopbackGitHu
             assert len(list(source.fetch(streams[0], Scope((NAME,), comments=False), None))) == 1
         assert [source.counters()["calls"] for source in sources] == [2, 2]
         assert client.counters()["calls"] == 4
+
+
+def test_a_change_that_the_list_did_not_show_before_a_long_wait_comes_with_the_next_run(github: LoopbackGitHub) -> None:
+    fill(github, 150)
+    github.list_lag = 480
+    github.edit_issue(NAME, 140, title="Shown late")
+    github.list_lag = 0
+    github.advance(60)
+    for number in range(1, 80):
+        github.edit_issue(NAME, number)
+    github.fail_next("primary", on="after=", seconds=1700)
+
+    def edit(request: Request) -> None:
+        if "after=" in request.target:
+            github.edit_issue(NAME, 2, title="Changed after the wait")
+
+    github.before_response = edit
+    reader = Reader(github)
+    reader.run()
+    github.before_response = None
+    assert reader.counters["waited_seconds"] >= 1690
+    github.advance(HOUR)
+    reader.run()
+    assert reader.titles() == {number: row.title for number, row in github.repository(NAME).issues.items()}
+
+
+@pytest.mark.parametrize("status", [422, 404, 410])
+@pytest.mark.parametrize("labels", [(), ("bug",)])
+def test_a_refused_page_is_not_the_end_of_the_list(
+    github: LoopbackGitHub, status: int, labels: tuple[str, ...]
+) -> None:
+    numbers = fill(github, 350, labels=("bug",))
+    github.fail_next(status, on="after=", skip=1)
+    reader = Reader(github)
+    reader.run(Scope((NAME,), labels=labels))
+    assert sorted(reader.titles()) == numbers
+    asked_anew = next(request for request in _list_requests(github) if "since" in request.query)
+    assert datetime.fromisoformat(asked_anew.query["since"]).timestamp() == BEGIN + 199 * 60 - 1
+
+
+def test_a_refused_first_page_is_asked_for_once_more(github: LoopbackGitHub) -> None:
+    numbers = fill(github, 3)
+    github.fail_next(422, on="/issues?")
+    reader = Reader(github)
+    reader.run()
+    assert sorted(reader.titles()) == numbers
+
+
+def test_a_list_that_is_refused_without_any_progress_stops_the_run_and_is_named(github: LoopbackGitHub) -> None:
+    fill(github, 350, step=0)
+    github.fail_next(422, times=99, on="after=")
+    reader = Reader(github)
+    with pytest.raises(UnavailableError, match=r"refuses to go on listing the issues of acme/rocket"):
+        reader.run()
+    assert len(reader.titles()) == 100
+    github.faults.clear()
+    reader.run()
+    assert len(reader.titles()) == 350
+
+
+def test_a_repository_that_goes_away_between_two_pages_is_an_error_and_not_the_end(github: LoopbackGitHub) -> None:
+    fill(github, 350)
+
+    def block(request: Request) -> None:
+        if "after=" in request.target:
+            github.block_repository(NAME)
+
+    github.before_response = block
+    reader = Reader(github)
+    with pytest.raises(ConfigurationError, match="not found"):
+        reader.run()
+    cursor = json.loads(reader.cursors["issues", ""])
+    assert "whole" not in cursor
+    github.before_response = None
+    github.unblock_repository(NAME)
+    reader.run()
+    assert len(reader.titles()) == 350
+
+
+@pytest.mark.parametrize("status", [422, 404])
+def test_a_limited_run_begins_anew_where_a_page_is_refused(github: LoopbackGitHub, status: int) -> None:
+    fill(github, 350)
+    github.fail_next(status, on="after=", skip=1)
+    reader = Reader(github)
+    reader.run(Scope((NAME,), limit=320))
+    assert sorted(reader.titles()) == list(range(31, 351))
+
+
+def test_runs_of_a_page_or_two_get_through_a_burst_that_fills_the_overlap(github: LoopbackGitHub) -> None:
+    fill(github, 700)
+    begin = int(github.now()) - 600
+    for number in range(1, 701):
+        github.edit_issue(NAME, number, at=begin + number // 2)
+    comments = {github.add_comment(NAME, 7, created_at=begin + i // 2) for i in range(700)}
+    reader = Reader(github)
+    reader.run(pages=3)
+    github.advance(HOUR)
+    for _ in range(8):
+        reader.run(pages=1)
+    assert len(reader.titles()) == 700
+    for _ in range(8):
+        reader.run(pages=2)
+    assert reader.comments() == comments
+
+
+def test_a_malformed_object_is_kept_with_its_bytes_in_the_page_whose_cursor_passes_it(github: LoopbackGitHub) -> None:
+    broken = github.add_issue(NAME, "broken", created_at=BEGIN, extra={"labels": 5}, body="b\x00\ud800")
+    pages = Reader(github).run(Scope((NAME,), comments=False))
+    rejected = pages[0][1].skipped[0]
+    kept = json.loads(rejected.payload)
+    assert (kept["number"], kept["labels"], kept["body"]) == (broken, 5, "b\x00\ud800")
+    assert pages[0][1].cursor is not None
+
+
+def test_a_malformed_comment_of_a_newly_labelled_issue_is_kept_too(github: LoopbackGitHub) -> None:
+    fill(github, 1, labels=("bug",))
+    reader = Reader(github)
+    scope = Scope((NAME,), labels=("bug",))
+    reader.run(scope)
+    late = github.add_issue(NAME, "late", labels=("bug",))
+    github.add_comment(NAME, late, body=5)
+    pages = reader.run(scope, pages=1)
+    assert [rejected.line for rejected in pages[0][1].skipped] == [reader.skipped[0].line]
+    assert "body is not a text" in reader.skipped[0].line
+
+
+def test_a_pull_request_says_when_it_was_merged_and_what_it_settles(github: LoopbackGitHub) -> None:
+    fill(github, 2)
+    pull = github.add_issue(NAME, "A change", "Fixes #1, closes Other/name#5.", created_at=BEGIN, is_pull=True)
+    issue = github.add_issue(NAME, "No pull request", "Fixes #1", created_at=BEGIN)
+    scope = Scope((NAME,), kinds=("issue", "pull_request"))
+    reader = Reader(github)
+    reader.run(scope)
+    item = reader.items["pull_request", pull]
+    assert item.merged_at is None
+    assert item.links == (Link("fixes", NAME, 1), Link("fixes", "Other/name", 5))
+    assert reader.items["issue", issue].links == ()
+    github.merge_pull(NAME, pull, at=int(github.now()))
+    reader.run(scope)
+    merged = reader.items["pull_request", pull]
+    assert merged.merged_at == merged.closed_at is not None
+    assert merged.state == "closed"
+
+
+def test_the_quiet_hour_takes_three_calls(github: LoopbackGitHub) -> None:
+    fill(github, 150)
+    github.add_comment(NAME, 3)
+    reader = Reader(github)
+    reader.run()
+    reader.run()
+    reader.run()
+    assert (reader.counters["calls"], reader.counters["not_modified"]) == (3, 2)

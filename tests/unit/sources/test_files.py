@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from etl.errors import ConfigurationError
-from etl.records import Item, Page, Scope, Stream
+from etl.records import Item, Page, Rejected, Scope, Stream
 from etl.sources.base import repository_key
 from etl.sources.files import Files
 from tests.loopback.github_world import Comment, Issue, Renderer, Repo
@@ -87,17 +87,27 @@ def test_a_malformed_line_is_named_with_its_number_and_the_later_ones_go_on(tmp_
         file.write('{"number": 4,\n')
     page = _fetch(Files(path))[1][0]
     assert _numbers(page.items) == [1, 3]
-    assert page.skipped == (
+    assert [rejected.line for rejected in page.skipped] == [
         f"{path} line 2: issue 2: title is missing",
         f"{path} line 3: not a JSON object",
         f"{path} line 5: not JSON",
-    )
+    ]
+    assert [rejected.payload for rejected in page.skipped] == [
+        json.dumps({**_issue(2), "title": None}, separators=(",", ":")).encode(),
+        b"5",
+        b'{"number": 4,\n',
+    ]
+
+
+def test_pages_of_a_file_say_so(tmp_path: Path) -> None:
+    pages = _fetch(Files(_write(tmp_path, [_issue(number) for number in range(1, 502)])))[1]
+    assert [page.origin for page in pages] == ["file", "file"]
 
 
 def test_a_file_of_nothing_but_rubbish_still_reports_it(tmp_path: Path) -> None:
     path = _write(tmp_path, ["rubbish"])
     stream, pages = _fetch(Files(path))
-    assert [page.skipped for page in pages] == [(f"{path} line 1: not a JSON object",)]
+    assert [page.skipped for page in pages] == [(Rejected(f"{path} line 1: not a JSON object", b'"rubbish"'),)]
     assert stream.repository.full_name == str(path)
 
 
@@ -108,7 +118,7 @@ def test_gzip_that_breaks_off_keeps_what_was_read(tmp_path: Path) -> None:
     pages = _fetch(Files(path))[1]
     assert 20 < sum(len(page.items) for page in pages) < 399
     assert len(pages[-1].skipped) == 1
-    assert "the gzip data breaks off" in pages[-1].skipped[0]
+    assert "the gzip data breaks off" in pages[-1].skipped[0].line
 
 
 @pytest.mark.parametrize("name", ["nothing.jsonl", ""])
@@ -157,7 +167,7 @@ def test_an_object_that_names_no_repository_belongs_to_the_only_one_asked_for(tm
     assert _items(Files(path), Scope(repositories=("acme/rocket",)))[0].repository.full_name == "acme/rocket"
     page = _fetch(Files(path))[1][0]
     assert page.items == ()
-    assert "line 1: names no repository: name it with --repo" in page.skipped[0]
+    assert "line 1: names no repository: name it with --repo" in page.skipped[0].line
 
 
 def test_only_the_repositories_asked_for_are_given(tmp_path: Path) -> None:
@@ -221,7 +231,7 @@ def test_standard_input_is_read_once_though_a_limit_needs_two_readings() -> None
 
 def test_a_fault_of_standard_input_is_named_so() -> None:
     source = Files("-", io.BytesIO(b"{}\n"))
-    assert _fetch(source)[1][0].skipped[0].startswith("standard input line 1: ")
+    assert _fetch(source)[1][0].skipped[0].line.startswith("standard input line 1: ")
 
 
 def test_lone_surrogates_and_nul_bytes_are_replaced_and_counted(tmp_path: Path) -> None:
@@ -252,4 +262,4 @@ def test_an_address_that_names_no_repository_is_passed_over(tmp_path: Path, addr
 def test_a_malformed_name_of_a_repository_object_is_named(tmp_path: Path) -> None:
     record = _issue(1) | {"repository": {"full_name": "acme"}}
     page = _fetch(Files(_write(tmp_path, [record])))[1][0]
-    assert "line 1: 'acme' does not name a repository" in page.skipped[0]
+    assert "line 1: 'acme' does not name a repository" in page.skipped[0].line

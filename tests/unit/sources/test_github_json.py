@@ -9,8 +9,17 @@ import orjson
 import pytest
 
 from etl.errors import ConfigurationError, SkipError
-from etl.records import Item, Repository
-from etl.sources.github_json import check_full_name, decode_json, list_filter, parse_item, web_host
+from etl.records import Event, Item, Link, Repository
+from etl.sources.github_json import (
+    check_full_name,
+    decode_json,
+    list_filter,
+    parse_event,
+    parse_item,
+    rejected,
+    rejected_bytes,
+    web_host,
+)
 from tests.loopback.github_world import Comment, Issue, Renderer, Repo
 
 REPOSITORY = Repository(7, "github.com", 7, "acme/rocket")
@@ -313,3 +322,96 @@ def test_a_filter_is_written_the_same_way_every_time() -> None:
     assert list_filter(("Oncall: PT2", "bug", "BUG"), ("issue",)) == "label=bug,label=oncall: pt2"
     assert list_filter((), ("pull_request", "issue")) == list_filter((), ("issue", "pull_request"))
     assert list_filter((), ("issue", "pull_request")) != ""
+
+
+def _pull(**fields: Any) -> dict[str, Any]:
+    record = _issue(is_pull=True)
+    return {**record, "pull_request": {**record["pull_request"], **fields}}
+
+
+def test_a_pull_request_says_when_it_was_merged() -> None:
+    assert _parse(_pull(merged_at="2024-05-01T12:00:00Z")).merged_at == datetime(2024, 5, 1, 12, tzinfo=UTC)
+    assert _parse(_pull(merged_at=None)).merged_at is None
+    assert _parse({**_issue(), "pull_request": {}}).merged_at is None
+    with pytest.raises(SkipError, match="pull request 12: merged_at is not a time"):
+        _parse(_pull(merged_at="soon"))
+
+
+def test_only_a_pull_request_settles_issues() -> None:
+    body = {"body": "Fixes #3 and closes https://github.com/o/n/issues/4"}
+    assert _parse({**_pull(), **body}).links == (Link("fixes", "acme/rocket", 3), Link("fixes", "o/n", 4))
+    assert _parse({**_issue(), **body}).links == ()
+    assert _parse({**_pull(), "body": None}).links == ()
+
+
+def test_links_are_part_of_the_hash_only_through_the_text() -> None:
+    one, other = ({**_pull(), "body": f"Fixes #3{end}"} for end in ("", "."))
+    assert _parse(one).links == _parse(other).links
+    assert _parse(one).content_hash != _parse(other).content_hash
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"a": [1, None, True, "é\x00\ud800"], "b": {}}, [], "text", 5, None, {"a": {"b": [{}, [[]]]}}],
+)
+def test_what_is_rejected_is_kept_as_ascii_json(value: Any) -> None:
+    kept = rejected(value, "a line")
+    assert kept.line == "a line"
+    assert kept.payload.isascii()
+    assert json.loads(kept.payload) == value
+
+
+def test_what_is_rejected_for_its_depth_is_kept_too() -> None:
+    deep = b'{"a":' + b'[{"b":1,"c":' * 450 + b'"\\u00e9"' + b"}]" * 450 + b',"d":[1,2]}'
+    value: Any = {"a": None}
+    for _ in range(5000):
+        value = [value, {"k": 1}]
+    assert rejected(json.loads(deep), "").payload == deep
+    payload = rejected(value, "").payload
+    assert payload.startswith(b"[" * 5000 + b'{"a":null}')
+    assert payload.count(b',{"k":1}]') == 5000
+
+
+def test_a_long_rejected_object_is_cut() -> None:
+    assert len(rejected({"body": "é" * 1_000_000}, "").payload) == 1 << 20
+    assert rejected_bytes(b"\xff" * 2_000_000, "a line").payload == b"\xff" * (1 << 20)
+
+
+EVENT = {"id": 5, "event": "closed", "created_at": "2024-05-01T12:00:00Z", "actor": None}
+
+
+def _event(record: object, *, doubtful: bool = False) -> Event | None:
+    return parse_event(record, REPOSITORY, 12, doubtful=doubtful, now=NOW)
+
+
+@pytest.mark.parametrize("kind", ["closed", "reopened"])
+def test_a_change_of_state_becomes_an_event(kind: Any) -> None:
+    at = datetime(2024, 5, 1, 12, tzinfo=UTC)
+    assert _event({**EVENT, "event": kind}) == Event(REPOSITORY, 12, kind, at, None, "timeline", 5)
+
+
+@pytest.mark.parametrize("kind", ["labeled", "unlabeled"])
+def test_a_change_of_labels_becomes_an_event_with_its_label(kind: str) -> None:
+    event = _event({**EVENT, "event": kind, "label": {"name": "b\x00ug", "color": "red"}}, doubtful=True)
+    assert event is not None
+    assert (event.kind, event.label) == (kind, "b\ufffdug")
+
+
+@pytest.mark.parametrize("record", [{**EVENT, "event": "commented"}, {"sha": "1", "event": "committed"}, {}, [], None])
+def test_other_entries_of_a_timeline_are_no_events(record: object) -> None:
+    assert _event(record) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"created_at": None}, "closed event of #12: created_at is missing"),
+        ({"id": None}, "closed event of #12: id is missing"),
+        ({"event": "labeled"}, "labeled event of #12: label is missing"),
+        ({"event": "unlabeled", "label": {"name": 5}}, "unlabeled event of #12: name is not a text"),
+    ],
+)
+def test_a_malformed_event_is_named(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(SkipError) as caught:
+        _event({**EVENT, **change})
+    assert str(caught.value) == message

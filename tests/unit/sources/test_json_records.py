@@ -94,6 +94,15 @@ def test_a_malformed_line_is_named_and_the_later_ones_go_on() -> None:
     ]
 
 
+def test_what_cannot_be_decoded_is_kept_as_it_came() -> None:
+    assert [record.raw for record in _read(b'{"a": 1}\n{"a": \xff}\n', is_lines=True)] == [b"", b'{"a": \xff}\n']
+    assert (
+        _read('[{"a": 1}, {"a" "é\ud83d"}]'.encode(errors="surrogatepass"))[-1].raw == b'{"a" "\xc3\xa9\xed\xa0\xbd"}]'
+    )
+    long = _read(b'{"a": ' + b"x" * 3_000_000 + b"\n", is_lines=True)
+    assert len(long[0].raw) == 1 << 20
+
+
 def test_the_elements_of_an_array_are_counted() -> None:
     assert [record.place for record in _read(json.dumps(OBJECTS))] == ["object 1", "object 2", "object 3"]
 
@@ -167,6 +176,7 @@ def test_a_line_without_end_is_skipped_and_not_held(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(json_records, "_LONGEST", 50)
     monkeypatch.setattr(json_records, "_CHUNK", 16)
     records = _read('{"a": 1}\n{"a": "' + "x" * 500 + '"}\n{"a": 3}\n', is_lines=True)
+    assert records[1].raw == b'{"a": "' + b"x" * 43
     assert [(record.place, record.value) for record in records] == [
         ("line 1", {"a": 1}),
         ("line 2", None),
