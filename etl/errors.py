@@ -4,7 +4,7 @@
 IssuetideError
 ├── StopError                the run ends here; what is stored stays, the next run goes on
 │   ├── ConfigurationError   a setting, key, file or schema is wrong: a person must act           exit 3
-│   ├── BudgetError          a cap on dollars or items was reached                                exit 5
+│   ├── BudgetError          a cap on dollars, items or calls to GitHub was reached               exit 5
 │   ├── RateLimitError       the wait that a service asks for does not fit the run's deadline     exit 6
 │   ├── LockedError          another run works on the same scope                                  exit 7
 │   └── UnavailableError     a server did not answer, or kept failing, within the retries         exit 8
@@ -12,6 +12,8 @@ IssuetideError
 ```
 
 A run that did all it could but had to leave something behind (a dead letter, a skipped line) ends as *partial*, exit 4.
+`verify` ends with 9 where GitHub, PostgreSQL and OpenSearch differ.
+`status --max-age` ends with 10 where something was last read longer ago.
 Every message says what was tried, on what, and the way out. None carries a secret or a whole text.
 """
 
@@ -33,7 +35,7 @@ class ConfigurationError(StopError):
 
 
 class BudgetError(StopError):
-    """A cap on dollars or on items was reached; what was not asked stays pending."""
+    """A cap on dollars, items or calls to GitHub was reached; what was not asked or read waits for the next run."""
 
     exit_code = 5
 
@@ -63,3 +65,5 @@ class SkipError(IssuetideError):
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_PARTIAL = 4
+EXIT_DIFFERENT = 9
+EXIT_STALE = 10

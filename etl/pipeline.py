@@ -21,13 +21,17 @@ from etl.db.queries.classifications import PendingScope
 from etl.db.store import Store
 from etl.records import Scope
 from etl.sinks.base import Sink
-from etl.sources.base import Source
+from etl.sources.base import Mirror, Source
 from etl.stages.base import Progress, Tally
 from etl.stages.classify import Asking, classify_stage, count_waiting_texts, estimate_stage, register_tasks
 from etl.stages.export import PreparedSink, count_waiting_documents, export_runs, export_stage, prepare_sink
 from etl.stages.fetch import fetch_stage
 from etl.stages.fingerprint import fingerprint_stage
+from etl.stages.replay import Parse, replay_stage
 from etl.stages.statistics import update_statistics
+from etl.stages.sweep import SweepPlan, sweep_stage
+from etl.stages.verification import Verification
+from etl.stages.verify import VerifyPlan, verify_stage
 from etl.tasks import Task
 
 _log = logging.getLogger(__name__)
@@ -48,10 +52,14 @@ _GRAVEST_FIRST = (
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """One thing to read: a source, and what of it. A failure of one leaves the others going on."""
+    """One thing to read: a source, and what of it. A failure of one leaves the others going on.
+
+    mirror: the source once more where it can be asked about single items, which a sweep needs.
+    """
 
     source: Source
     scope: Scope
+    mirror: Mirror | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +67,11 @@ class Plan:
     """What a run is to do.
 
     command: how the user called it, for the run's record. fetches: empty means work on what is stored.
-    classifier, sink: None leaves the stage out. repositories, labels: what classify is limited to (empty: all).
+    classifier, sink: None leaves the stage out. repositories, labels: what classify is limited to (empty: what the
+    fetches read; without fetches everything stored).
+    sweep: how much of what is stored is read again after the fetch; None: nothing.
+    replay: how kept objects that could not be used are read again, before the fetches; None: they are not.
+    verify: what is compared, and mended, instead of all the stages; the fetches then say whose locks are taken.
     max_items: cap on texts asked. deadline: a `time.monotonic()` value by which the run should end.
     """
 
@@ -70,13 +82,19 @@ class Plan:
     sink: Sink | None = None
     repositories: Sequence[str] = ()
     labels: Sequence[str] = ()
+    sweep: SweepPlan | None = None
+    replay: Parse | None = None
+    verify: VerifyPlan | None = None
     max_items: int | None = None
     deadline: float = float("inf")
 
 
 @dataclass(slots=True)
 class RunOutcome:
-    """How a run ended: its status and exit code, what it counted, what it could not do and why."""
+    """How a run ended: its status and exit code, what it counted, what it could not do and why.
+
+    verification: what a run that compares found.
+    """
 
     run_id: int
     status: str = "failed"
@@ -84,6 +102,7 @@ class RunOutcome:
     tally: Tally = field(default_factory=Tally)
     error: str | None = None
     seconds: float = 0.0
+    verification: Verification | None = None
 
 
 @dataclass(slots=True)
@@ -128,6 +147,19 @@ def run(store: Store, plan: Plan, progress: Progress) -> RunOutcome:
     return current.outcome
 
 
+def record_failure(store: Store, plan: Plan, stop: errors.StopError) -> None:
+    """Writes the record of a run that could not begin, because a setting or a key of it cannot be used.
+
+    Raises:
+        ConfigurationError, UnavailableError: as `run`.
+    """
+    with store.transaction() as connection:
+        check_schema(connection)
+    outcome = RunOutcome(_open_run(store, plan))
+    _settle(outcome, [stop], None)
+    _close_run(store, plan, outcome)
+
+
 def _open_run(store: Store, plan: Plan) -> int:
     with store.transaction() as connection:
         for run_id in run_queries.close_interrupted_runs(connection):
@@ -153,9 +185,18 @@ def _do_stages(current: _Run) -> None:
     except errors.StopError as stop:
         current.stops.append(stop)
         return
+    if plan.verify is not None:
+        with _collected(current.stops):
+            current.outcome.verification = verify_stage(
+                store, plan.verify, current.outcome.run_id, tally, current.progress, current.stops
+            )
+        return
+    if plan.replay is not None:
+        with _collected(current.stops):
+            replay_stage(store, plan.replay, plan.repositories, tally, current.progress)
     for fetch in plan.fetches:
         with _collected(current.stops):
-            fetch_stage(store, fetch.source, fetch.scope, tally, current.progress)
+            _fetch(current, fetch)
     with _collected(current.stops):
         chosen = _track(current)
         fingerprint_stage(store, tally, current.progress)
@@ -167,6 +208,15 @@ def _do_stages(current: _Run) -> None:
         elif plan.sink is not None or plan.tasks:
             # A fetch alone leaves it to the next export: counting takes as long as reading 200 changed issues.
             _count_waiting_documents(current)
+
+
+def _fetch(current: _Run, fetch: Fetch) -> None:
+    """Fetches, and sweeps once all that changed is stored."""
+    store, tally, progress = current.store, current.outcome.tally, current.progress
+    repositories = fetch_stage(store, fetch.source, fetch.scope, tally, progress, is_live=fetch.mirror is not None)
+    sweep = current.plan.sweep
+    if sweep is not None and fetch.mirror is not None and fetch.scope.limit is None:
+        sweep_stage(store, fetch.mirror, fetch.scope, repositories, sweep, tally, progress)
 
 
 def _classify(current: _Run, classifier: Classifier, scope: PendingScope) -> None:
@@ -227,6 +277,8 @@ def _collected(stops: list[errors.StopError]) -> Iterator[None]:
 def _track(current: _Run) -> list[int] | None:
     """Enters which tasks are asked of which repositories; gives the keys the run is limited to (None: no limit).
 
+    A run that neither names repositories nor reads any is about all that are stored.
+
     Raises:
         ConfigurationError: nothing is stored of a repository that was named.
     """
@@ -240,9 +292,10 @@ def _track(current: _Run) -> list[int] | None:
                 f"nothing is stored of {', '.join(missing)}; run without --skip-fetch first"
             )
         run_queries.update_run_repositories(connection, current.outcome.run_id, keys)
-        if keys and plan.tasks:
-            class_queries.track_tasks(connection, keys, plan.tasks)
-    return keys if plan.repositories or plan.fetches else None
+        limit = keys if plan.repositories or plan.fetches else None
+        if plan.tasks:
+            class_queries.track_tasks(connection, limit, plan.tasks)
+    return limit
 
 
 def _take_fetch_locks(store: Store, plan: Plan) -> None:
@@ -268,6 +321,8 @@ def _settle(outcome: RunOutcome, stops: Sequence[errors.StopError], raised: Base
         outcome.status = _STATUS.get(type(gravest), "failed")
         outcome.exit_code = gravest.exit_code
         outcome.error = "; ".join(dict.fromkeys(str(stop) for stop in stops))
+    elif outcome.verification is not None and not outcome.verification.held():
+        outcome.status, outcome.exit_code = "partial", errors.EXIT_DIFFERENT
     elif outcome.tally.notes:
         outcome.status, outcome.exit_code = "partial", errors.EXIT_PARTIAL
     else:
@@ -283,7 +338,11 @@ def _close_run(store: Store, plan: Plan, outcome: RunOutcome) -> bool:
     """Completes the run's record; False where the database has gone, and the next run closes it as interrupted."""
     tally = outcome.tally
     for fetch in plan.fetches:
-        tally.counts["api_calls"] += fetch.source.counters().get("calls", 0)
+        used = fetch.source.counters()
+        tally.counts["api_calls"] += used.get("calls", 0)
+        tally.counts["waited_seconds"] += used.get("waited_seconds", 0)
+        if "rate_limit_remaining" in used:
+            tally.counts["rate_limit_left"] = used["rate_limit_remaining"]
     counters = {**tally.counts, "cost_usd": tally.cost_usd}
     try:
         with store.transaction() as connection:

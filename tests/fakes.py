@@ -120,7 +120,7 @@ class FakeSink:
 
     def __init__(self, identity: str = "1") -> None:
         self.identity = identity
-        self.held: dict[str, dict[str, Document]] = {"classifications": {}, "daily": {}, "runs": {}}
+        self.documents: dict[str, dict[str, Document]] = {"classifications": {}, "daily": {}, "runs": {}}
         self.rejects: set[str] = set()
         self.raises: Exception | None = None
         self.pushed = 0
@@ -147,9 +147,16 @@ class FakeSink:
     def _take(self, index: IndexName, document: Document) -> PushResult:
         if document.id in self.rejects:
             return PushResult(document, "rejected", "mapper_parsing_exception: planted")
-        self.held[index][document.id] = document
+        if document.source is None:
+            self.documents[index].pop(document.id, None)
+        else:
+            self.documents[index][document.id] = document
         self.pushed += index != "runs"
         return PushResult(document, "written")
+
+    def held(self, index: IndexName) -> Iterator[tuple[str, int]]:
+        """What it holds."""
+        yield from ((document.id, document.version) for document in list(self.documents[index].values()))
 
     def refresh(self) -> None:
         """Counts how often it was asked for."""

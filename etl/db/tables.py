@@ -15,6 +15,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Numeric,
     SmallInteger,
@@ -50,6 +51,9 @@ repositories = Table(
     Column("github_id", BigInteger),
     Column("full_name", Text, nullable=False),
     Column("first_seen_at", _Moment, nullable=False, server_default=_NOW),
+    Column("reach", Text, nullable=False, server_default="ok", comment="how the source answered when last asked"),
+    Column("reach_since", _Moment, comment="since when it answers so"),
+    CheckConstraint("reach IN ('ok', 'issues_disabled', 'out_of_reach')", name="reach"),
     Index("uq_repositories_host_github_id", "host", "github_id", unique=True),
     Index("ix_repositories_host_name", "host", text("lower(full_name)")),
 )
@@ -63,6 +67,7 @@ cursors = Table(
     Column("filter", Text, primary_key=True),
     Column("cursor", Text, nullable=False, comment="opaque to everyone but the source"),
     Column("updated_at", _Moment, nullable=False, server_default=_NOW),
+    Column("read_at", _Moment, comment="when the list was last read to its end"),
 )
 
 items = Table(
@@ -93,9 +98,103 @@ items = Table(
     Column("first_seen_at", _Moment, nullable=False, server_default=_NOW),
     Column("tombstone", Text, comment="why the item is no longer at its source; null while it is there"),
     Column("tombstoned_at", _Moment),
+    Column("merged_at", _Moment, comment="of a pull request"),
     UniqueConstraint("repository_key", "kind", "external_id"),
     CheckConstraint("kind IN ('issue', 'pull_request', 'comment')", name="kind"),
+    Index("ix_items_vanished", "repository_key", postgresql_where=text("tombstone IS NOT NULL")),
     Index("ix_items_comments_of", "repository_key", "parent_number", postgresql_where=text("kind = 'comment'")),
+)
+
+item_events = Table(
+    "item_events",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("item_id", ForeignKey("items.id", ondelete="CASCADE"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("at", _Moment, nullable=False),
+    Column("label", Text),
+    Column("source", Text, nullable=False, comment="observed: from two states that were seen; its time may be late"),
+    Column("external_id", BigInteger),
+    CheckConstraint("kind IN ('closed', 'reopened', 'labeled', 'unlabeled')", name="kind"),
+    CheckConstraint("source IN ('observed', 'timeline', 'archive')", name="source"),
+    Index("ix_item_events_item_id_at", "item_id", "at"),
+    Index("ix_item_events_estimates", "item_id", postgresql_where=text("kind = 'reopened' AND source = 'observed'")),
+    Index(
+        "uq_item_events_item_id_external_id",
+        "item_id",
+        "external_id",
+        unique=True,
+        postgresql_where=text("external_id IS NOT NULL"),
+    ),
+    comment="changes of state and labels; what several sources tell of one is merged by the view state_changes",
+)
+
+item_links = Table(
+    "item_links",
+    metadata,
+    Column("item_id", ForeignKey("items.id", ondelete="CASCADE"), primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("repository", Text, primary_key=True, comment="owner/name of the other item"),
+    Column("number", BigInteger, primary_key=True),
+    CheckConstraint("kind IN ('fixes', 'transferred_to')", name="kind"),
+)
+
+item_checks = Table(
+    "item_checks",
+    metadata,
+    Column("item_id", ForeignKey("items.id", ondelete="CASCADE"), primary_key=True),
+    Column("checked_at", _Moment, comment="when a sweep last saw the item at its source"),
+    Column("comments_checked_at", _Moment, comment="when a sweep last read all its comments"),
+    Column("history_of", _Moment, comment="updated_at of the state whose timeline was read"),
+    comment="what the rolling sweep knows of an item, apart from it so that a sweep rewrites no item",
+)
+
+sweeps = Table(
+    "sweeps",
+    metadata,
+    Column("repository_key", ForeignKey("repositories.key"), primary_key=True),
+    Column("filter", Text, primary_key=True),
+    Column("started_at", _Moment, nullable=False, server_default=_NOW, comment="of the round under way, or the last"),
+    Column("position", Text, comment="where the walk goes on: opaque to everyone but the source"),
+    Column("walked_at", _Moment, comment="when the walk had shown every item"),
+    Column("finished_at", _Moment, comment="when nothing was left to ask again"),
+    Column("comments_started_at", _Moment, comment="of the walk over all comments under way, or the last"),
+    Column("comments_position", Text, comment="where that walk goes on: opaque to everyone but the source"),
+    Column("comments_walked_at", _Moment, comment="when it had shown every comment"),
+)
+
+rejected_items = Table(
+    "rejected_items",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("repository_key", ForeignKey("repositories.key"), nullable=False),
+    Column("stream", Text, nullable=False),
+    Column("digest", Text, nullable=False, comment="of the payload: the same object is kept once"),
+    Column("kind", Text, comment="of the object, where it says so; likewise its number"),
+    Column("external_id", BigInteger),
+    Column("line", Text, nullable=False, comment="what is wrong with it"),
+    Column("payload", LargeBinary, nullable=False, comment="the object as received"),
+    Column("created_at", _Moment, nullable=False, server_default=_NOW),
+    UniqueConstraint("source", "repository_key", "digest"),
+    comment="dead letters of fetching: objects that a cursor went past although they could not be used",
+)
+
+purges = Table(
+    "purges",
+    metadata,
+    Column("item_id", ForeignKey("items.id", ondelete="CASCADE"), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("purged_at", _Moment, nullable=False, server_default=_NOW),
+    comment="items that a person had erased, and why; their rows are stubs that no fetch fills again",
+)
+
+deletions = Table(
+    "deletions",
+    metadata,
+    Column("document_id", Text, primary_key=True),
+    Column("row_version", BigInteger, nullable=False),
+    comment="documents that every sink which holds them must delete",
 )
 
 text_queue = Table(
@@ -126,6 +225,15 @@ item_texts = Table(
     Column("input", Text, primary_key=True),
     Column("text_id", ForeignKey("texts.id"), nullable=False),
     Index("ix_item_texts_text_id", "text_id"),
+)
+
+former_texts = Table(
+    "former_texts",
+    metadata,
+    Column("item_id", ForeignKey("items.id", ondelete="CASCADE"), primary_key=True),
+    Column("text_id", ForeignKey("texts.id"), primary_key=True),
+    Index("ix_former_texts_text_id", "text_id"),
+    comment="texts that an item had before it was edited: a purge erases these as well",
 )
 
 tasks = Table(
@@ -242,6 +350,11 @@ runs = Table(
     Column("cache_read_tokens", BigInteger, nullable=False, server_default="0"),
     Column("output_tokens", BigInteger, nullable=False, server_default="0"),
     Column("cost_usd", Numeric(14, 8), nullable=False, server_default="0"),
+    Column("items_vanished", Integer, nullable=False, server_default="0"),
+    Column("items_returned", Integer, nullable=False, server_default="0", comment="vanished ones that are back"),
+    Column("sweep_calls", Integer, nullable=False, server_default="0"),
+    Column("waited_seconds", Integer, nullable=False, server_default="0", comment="for limits and failures of GitHub"),
+    Column("rate_limit_left", Integer, comment="calls that GitHub still allowed at the end"),
     Column("error", Text),
     Column("notes", JSONB, nullable=False, server_default=text("'[]'"), comment="what was left behind, one line each"),
     CheckConstraint(

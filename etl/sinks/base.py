@@ -30,6 +30,7 @@ class Sink(Protocol):
     def push(self, index: IndexName, documents: Iterable[Document]) -> Iterator[Sequence[PushResult]]:
         """Writes the documents; gives the results chunk by chunk, each as soon as the sink acknowledged it.
 
+        A document without a source is deleted; `written` then means that the sink does not hold it (any more).
         Writing the same document and version again is harmless. An older version than the sink holds is `stale`.
 
         Raises:
@@ -39,4 +40,13 @@ class Sink(Protocol):
 
     def refresh(self) -> None:
         """Makes everything pushed so far visible to searches."""
+        ...
+
+    def held(self, index: IndexName) -> Iterator[tuple[str, int]]:
+        """Id and version of every document of `index`, each once, in no order; everything pushed before is among them.
+
+        Raises:
+            ConfigurationError: this sink cannot be asked what it holds; an index is not there, or may not be read.
+            UnavailableError: the sink kept failing; what was given before is not all.
+        """
         ...

@@ -24,6 +24,8 @@ _encode_string = json.JSONEncoder().encode
 class JsonlSink:
     """Appends lines {"index", "id", "version", "source"} to a file; of several lines with one id, the last one counts.
 
+    A line whose source is null says that the document was deleted; its earlier lines stay in the file.
+
     The first line, index `_file`, carries a UUID as its id. It tells this file from another one that stood at the same
     path before, so that after a deletion every document is written anew. A line that a kill cut short is removed by
     the next `prepare`; it was never acknowledged. A `path` that is no regular file, such as a pipe, is written to.
@@ -90,6 +92,17 @@ class JsonlSink:
         except OSError as error:
             raise self._full(error) from None
 
+    def held(self, index: IndexName) -> Iterator[tuple[str, int]]:
+        """Nothing: a file is only ever appended to.
+
+        Raises:
+            ConfigurationError: always.
+        """
+        raise ConfigurationError(
+            f"{self._path} cannot be compared ({index}): a file of JSON lines is only appended to; compare an"
+            " OpenSearch index, or leave it out with --no-index"
+        )
+
     def close(self) -> None:
         """Closes the file; the next `prepare` or `push` opens it again."""
         if self._file is not None:
@@ -144,7 +157,7 @@ class JsonlSink:
 def _render(index: IndexName, document: Document) -> tuple[PushResult, bytes]:
     """A document as its line; no bytes where it is rejected."""
     # Raw line feeds in JSON text stand between tokens only, and would end the line too early.
-    source = document.source.replace("\n", " ")
+    source = "null" if document.source is None else document.source.replace("\n", " ")
     about = f'"index":"{index}","id":{_encode_string(document.id)},"version":{document.version}'
     try:
         line = f'{{{about},"source":{source}}}\n'.encode()

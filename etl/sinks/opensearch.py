@@ -6,6 +6,7 @@ serializing them is most of what a bulk client spends its time on (benchmarks/si
 """
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,12 @@ _SMALLEST_CHUNK_BYTES = 256 << 10
 _BULK_SECONDS = 60.0
 _LOW_WATERMARK = 85
 """Percent of disk used from which OpenSearch by default allots no new shard; at 95 it blocks every write."""
+
+_IDS_PER_PAGE = 5_000
+"""Half of what an index gives in one page by default (`index.max_result_window`)."""
+_POINT_IN_TIME = "10m"
+"""How long the server keeps a point in time after its last use."""
+_log = logging.getLogger(__name__)
 
 _encode_string = json.JSONEncoder().encode
 _Entry = tuple[Document, bytes]
@@ -83,6 +90,7 @@ class OpenSearchSink:
     def push(self, index: IndexName, documents: Iterable[Document]) -> Iterator[Sequence[PushResult]]:
         """Writes the documents; gives the results chunk by chunk, each as soon as the server acknowledged it.
 
+        Those without a source are deleted; that one was not there is fine.
         A server that is away or overloaded is waited for; only what it did not acknowledge is sent again.
 
         Raises:
@@ -106,6 +114,68 @@ class OpenSearchSink:
         self._connection.call(
             "refreshing its indices", lambda client: client.indices.refresh(index=names), OUTAGE_SECONDS
         )
+
+    def held(self, index: IndexName) -> Iterator[tuple[str, int]]:
+        """Id and version of every document of `index`, each once, in no order; everything pushed before is among them.
+
+        Read at one point in time, shard by shard, in pages without sources: Lucene's own numbers of the documents are
+        unique and lasting within a shard and a point in time, and nowhere else.
+
+        Raises:
+            ConfigurationError: the index is not there, or may not be read.
+            UnavailableError: the server kept failing, or lost the point in time; what was given before is not all.
+        """
+        alias = self.aliases[index]
+        action = f"reading the ids of {alias}"
+        self._connection.call(action, lambda client: client.indices.refresh(index=alias), OUTAGE_SECONDS)
+        moment = self._connection.call(
+            action,
+            lambda client: client.create_pit(
+                index=alias, params={"keep_alive": _POINT_IN_TIME, "allow_partial_pit_creation": "false"}
+            ),
+            OUTAGE_SECONDS,
+        )
+        shards = int(moment["_shards"]["total"])
+        try:
+            for shard in range(shards):
+                yield from self._held_by_shard(action, str(moment["pit_id"]), shard, shards)
+        finally:
+            self._forget_point_in_time(str(moment["pit_id"]))
+
+    def _held_by_shard(self, action: str, moment: str, shard: int, shards: int) -> Iterator[tuple[str, int]]:
+        body: dict[str, Any] = {
+            "pit": {"id": moment, "keep_alive": _POINT_IN_TIME},
+            "size": _IDS_PER_PAGE,
+            "sort": [{"_doc": "asc"}],
+            "version": True,
+            "_source": False,
+            "track_total_hits": False,
+        }
+        if shards > 1:
+            # As many slices as shards: each is one shard.
+            body["slice"] = {"id": shard, "max": shards}
+        wanted = {
+            "allow_partial_search_results": "false",
+            "filter_path": "hits.hits._id,hits.hits._version,hits.hits.sort",
+        }
+        while True:
+            answer = self._connection.call(
+                action, lambda client: client.search(body=body, params=wanted), OUTAGE_SECONDS
+            )
+            hits = answer.get("hits", {}).get("hits", [])
+            yield from ((hit["_id"], hit["_version"]) for hit in hits)
+            if len(hits) < _IDS_PER_PAGE:
+                return
+            body["search_after"] = hits[-1]["sort"]
+
+    def _forget_point_in_time(self, moment: str) -> None:
+        """Lets go of it now; where the server does not answer, it does so by itself."""
+        try:
+            self._connection.call(
+                "letting go of a point in time", lambda client: client.delete_pit(body={"pit_id": [moment]}), 0
+            )
+        except StopError as error:
+            _log.debug("a point in time stays until it expires reason=%s", error)
 
     def count(self, index: IndexName) -> int:
         """How many documents searches see in `index`; 0 where it does not exist yet.
@@ -240,6 +310,8 @@ class OpenSearchSink:
 
     def _send(self, alias: str, entries: Sequence[_Entry]) -> list[_Item] | None:
         """The server's answer per document, in their order; None where every one was written."""
+        if any(document.source is None for document, _ in entries):
+            self._require_alias(alias)
         answer = self._connection.client.bulk(
             body=b"".join([lines for _, lines in entries]),
             index=alias,
@@ -255,14 +327,29 @@ class OpenSearchSink:
                 f"OpenSearch at {self._connection.name}, writing {alias}: this is no answer to a bulk request; check "
                 "what stands between (a proxy?) and run again"
             )
-        return [item["index"] for item in items] if answer["errors"] else None
+        return [next(iter(item.values())) for item in items] if answer["errors"] else None
+
+    def _require_alias(self, alias: str) -> None:
+        """Passes if the alias is there: `require_alias` does not hold for deletions, which would make an index of it.
+
+        Raises:
+            UnavailableError: it is not.
+        """
+        if not self._connection.client.indices.exists(index=alias):
+            raise self._index_is_gone(alias)
+
+    def _index_is_gone(self, alias: str) -> UnavailableError:
+        return UnavailableError(
+            f"OpenSearch at {self._connection.name}, writing {alias}: the index was deleted meanwhile; run again: it is"
+            " made and filled anew"
+        )
 
     def _stop_or_wait(self, alias: str, trouble: _Item, outage: Outage) -> None:
         """Waits where the index is only busy; raises where the index, and no document, is what has to be mended."""
         status, kind, reason = _reported(trouble)
         where = f"OpenSearch at {self._connection.name}, writing {alias}: "
         if status == 404:
-            raise UnavailableError(f"{where}the index was deleted meanwhile; run again: it is made and filled anew")
+            raise self._index_is_gone(alias)
         if kind == "security_exception":
             raise ConfigurationError(f"{where}the user may not write it; docs/operations.md lists the rights it needs")
         if kind == "cluster_block_exception" and status == 429:
@@ -274,16 +361,18 @@ class OpenSearchSink:
 
 
 def _bulk_lines(document: Document) -> bytes:
-    """The two lines of one document in a bulk request.
+    """The two lines of one document in a bulk request, or the one that deletes it.
 
     Raises:
         UnicodeEncodeError: its source holds a lone surrogate.
     """
+    about = f'"_id":{_encode_string(document.id)},"version":{document.version},"version_type":"external_gte"'
     source = document.source
+    if source is None:
+        return f'{{"delete":{{{about}}}}}\n'.encode()
     if "\n" in source:
         # Raw line feeds in JSON text stand between tokens only, and would end the line too early.
         source = source.replace("\n", " ")
-    about = f'"_id":{_encode_string(document.id)},"version":{document.version},"version_type":"external_gte"'
     return f'{{"index":{{{about}}}}}\n{source}\n'.encode()
 
 
@@ -298,7 +387,7 @@ def _sort(
     trouble: _Item | None = None
     for entry, item in zip(entries, items, strict=True):
         status, kind, reason = _reported(item)
-        if status < 300:
+        if status < 300 or _is_no_longer_there(entry[0], status, kind):
             results.append(PushResult(entry[0], "written"))
         elif status == 409:
             results.append(PushResult(entry[0], "stale", reason))
@@ -308,6 +397,11 @@ def _sort(
         else:
             results.append(PushResult(entry[0], "rejected", f"{kind}: {reason}"))
     return results, again, trouble
+
+
+def _is_no_longer_there(document: Document, status: int, kind: str) -> bool:
+    """Whether a document that was to be deleted is not there: no error is given then, as where its index is not."""
+    return document.source is None and status == 404 and not kind
 
 
 def _is_about_the_index(status: int, kind: str, reason: str) -> bool:

@@ -37,7 +37,7 @@ def register_tasks(store: Store, tasks: Sequence[Task]) -> None:
     """Makes this run's tasks known to the database.
 
     Raises:
-        ConfigurationError: a version of a task is known with other content.
+        ConfigurationError: a version of a task has answers that were given under other content.
     """
     with store.transaction() as connection:
         for task in tasks:
@@ -58,7 +58,8 @@ def classify_stage(
                 total = classifications.count_pending(connection, task, asking.scope)
             with progress.stage(f"classify {task.name}", total) as advance:
                 if total:
-                    _classify_task(task, asking, _Ledger(store, task, run_id, tally, advance))
+                    before = tally.counts["texts_asked"], tally.cost_usd
+                    _classify_task(task, asking, _Ledger(store, task, run_id, tally, advance, *before))
     finally:
         with store.transaction() as connection:
             classifications.release_claims(connection, run_id)
@@ -66,13 +67,18 @@ def classify_stage(
 
 @dataclass(frozen=True, slots=True)
 class _Ledger:
-    """Where the answers of one task go, and who counts them."""
+    """Where the answers of one task go, and who counts them.
+
+    asked_before, dollars_before: what the run had counted when this task began: a stage shows its own numbers.
+    """
 
     store: Store
     task: Task
     run_id: int
     tally: Tally
     advance: Advance
+    asked_before: int
+    dollars_before: float
 
     def keep(self, answers: Sequence[Answer]) -> None:
         """Appends the answers and counts them. A failed request is no answer: its text stays pending."""
@@ -82,7 +88,8 @@ class _Ledger:
                 classifications.insert_answers(connection, self.task, kept, self.run_id)
         for answer in answers:
             self._count(answer)
-        self.advance(len(answers), asked=self.tally.counts["texts_asked"], dollars=round(self.tally.cost_usd, 4))
+        asked = self.tally.counts["texts_asked"] - self.asked_before
+        self.advance(len(answers), asked=asked, dollars=round(self.tally.cost_usd - self.dollars_before, 4))
 
     def _count(self, answer: Answer) -> None:
         counts = self.tally.counts

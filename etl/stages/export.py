@@ -42,15 +42,16 @@ def export_stage(store: Store, prepared: PreparedSink, run_id: int, tally: Tally
         LockedError: another run has been exporting to the same sink for a minute.
         UnavailableError: the sink kept failing; what it acknowledged is remembered, the rest goes with the next run.
     """
-    _wait_for_lock(store, prepared.identities["classifications"])
+    wait_for_lock(store, prepared.identities["classifications"])
     totals = _count_pending(store, {str(index): number for index, number in prepared.ids.items()}, refresh=True)
-    written = 0
     for index, total in totals.items():
         if total:
+            written, refused_before = 0, tally.counts["dead_letters"]
             with progress.stage(f"export {index}", total) as advance:
                 for results in _pushed(store, prepared, index, run_id):
                     written += _count_pushed(results, tally)
-                    advance(len(results), written=written, dead_letters=tally.counts["dead_letters"])
+                    refused = tally.counts["dead_letters"] - refused_before
+                    advance(len(results), written=written, dead_letters=refused)
 
 
 def export_runs(store: Store, prepared: PreparedSink, run_id: int) -> None:
@@ -89,7 +90,12 @@ def _count_pending(store: Store, sink_ids: Mapping[str, int], *, refresh: bool) 
     return {"daily": days_pending, "classifications": items_pending}
 
 
-def _wait_for_lock(store: Store, identity: str) -> None:
+def wait_for_lock(store: Store, identity: str) -> None:
+    """Waits until no other run exports to the sink whose index has this identity.
+
+    Raises:
+        LockedError: another run has been exporting to it for a minute.
+    """
     end = monotonic() + _LOCK_SECONDS
     while not store.try_lock(f"export {identity}"):
         if monotonic() > end:

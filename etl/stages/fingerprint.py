@@ -6,7 +6,7 @@ from etl.db.store import Store
 from etl.stages.base import Progress, Tally
 
 _PORTION = 500
-_COMMENTS_READ = 4 * dedup.COMMENTS_IN_TEXT  # some of the first are by bots, which no text has
+COMMENTS_READ = 4 * dedup.COMMENTS_IN_TEXT  # some of the first are by bots, which no text has
 
 
 def fingerprint_stage(store: Store, tally: Tally, progress: Progress) -> None:
@@ -17,15 +17,16 @@ def fingerprint_stage(store: Store, tally: Tally, progress: Progress) -> None:
     with progress.stage("fingerprint", total) as advance:
         while total:
             with store.transaction() as connection:
-                taken = texts.take_queued_items(connection, _PORTION, _COMMENTS_READ)
-                made = [_fingerprint(entry, name) for entry in taken for name in inputs]
+                taken = texts.take_queued_items(connection, _PORTION, COMMENTS_READ)
+                made = [fingerprint_text(entry, name) for entry in taken for name in inputs]
                 tally.counts["texts_new"] += texts.upsert_texts(connection, made, dedup.RULES_VERSION)
             if not taken:
                 break
             advance(len(taken), new_texts=tally.counts["texts_new"])
 
 
-def _fingerprint(entry: texts.StoredText, name: str) -> texts.FingerprintedText:
+def fingerprint_text(entry: texts.StoredText, name: str) -> texts.FingerprintedText:
+    """The text of an item that is called `name`, with its ids."""
     if name == "issue_with_comments":
         body = dedup.issue_with_comments_text(entry.title, entry.body, entry.comments)
     else:

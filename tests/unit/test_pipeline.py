@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from etl.errors import (
 )
 from etl.pipeline import Fetch, Plan, RunOutcome, run
 from etl.records import Scope
+from etl.stages.base import Advance
 from tests.fakes import (
     REPOSITORY,
     START,
@@ -81,7 +83,7 @@ def classifier_of(plan: Plan) -> FakeClassifier:
 
 
 def documents(plan: Plan) -> dict[str, dict[str, Any]]:
-    return {key: json.loads(held.source) for key, held in sink_of(plan).held["classifications"].items()}
+    return {key: json.loads(held.source or "") for key, held in sink_of(plan).documents["classifications"].items()}
 
 
 def test_a_run_brings_issues_all_the_way_into_the_sink(store: Store, plan: Plan) -> None:
@@ -93,7 +95,7 @@ def test_a_run_brings_issues_all_the_way_into_the_sink(store: Store, plan: Plan)
         "42-issue-3-kind": "abstained",
     }
     assert rows(store, "SELECT status, items_new, texts_asked FROM run_summary") == [("ok", 3, 3)]
-    assert len(sink_of(plan).held["runs"]) == 1
+    assert len(sink_of(plan).documents["runs"]) == 1
     assert (sink_of(plan).prepared, sink_of(plan).refreshed) == (1, 1)
 
 
@@ -193,6 +195,76 @@ def test_a_new_version_of_a_task_asks_nobody_by_itself(store: Store, plan: Plan,
     newer = write_task(tmp_path, TASK_FILE.replace(b"version = 1", b"version = 2"))
     outcome = run_with(store, plan, page, tasks=(newer,))
     assert outcome.tally.counts["texts_asked"] == 0
+
+
+@pytest.mark.parametrize("classifies", [True, False])
+def test_a_task_that_is_asked_without_naming_repositories_is_asked_of_all_that_are_stored(
+    store: Store, plan: Plan, tmp_path: Path, classifies: bool
+) -> None:
+    elsewhere = replace(REPOSITORY, key=43, github_id=43, full_name="octo/other")
+    source = FakeSource([make_item(1, "crash"), make_item(2, "crash there", repository=elsewhere)])
+    run(store, replace(plan, repositories=(), fetches=(Fetch(source, Scope()),)), SilentProgress())
+    store.close()  # its locks end with it
+    second = write_task(tmp_path, TASK_FILE.replace(b'"kind"', b'"second"'), "second")
+    plan = replace(plan, tasks=(second,), repositories=(), classifier=plan.classifier if classifies else None)
+    outcome = run_with(store, plan)
+    assert outcome.tally.counts["texts_asked"] == (2 if classifies else 0)
+    answers = {key: value["answer"] for key, value in documents(plan).items() if key.endswith("second")}
+    assert answers == dict.fromkeys(
+        ("42-issue-1-second", "43-issue-2-second"), "answered" if classifies else "unclassified"
+    )
+
+
+def test_a_task_that_is_asked_of_one_repository_is_not_asked_of_the_others(
+    store: Store, plan: Plan, tmp_path: Path
+) -> None:
+    elsewhere = replace(REPOSITORY, key=43, github_id=43, full_name="octo/other")
+    source = FakeSource([make_item(1, "crash"), make_item(2, "crash there", repository=elsewhere)])
+    run(store, replace(plan, repositories=(), fetches=(Fetch(source, Scope()),)), SilentProgress())
+    store.close()  # its locks end with it
+    second = write_task(tmp_path, TASK_FILE.replace(b'"kind"', b'"second"'), "second")
+    run_with(store, plan, tasks=(second,))
+    assert rows(store, "SELECT repository_key FROM tracked_tasks WHERE task = 'second'") == [(42,)]
+
+
+class RecordingProgress:
+    """Keeps the last facts of every stage."""
+
+    def __init__(self) -> None:
+        self.facts: dict[str, dict[str, object]] = {}
+
+    @contextmanager
+    def stage(self, title: str, total: int | None = None) -> Iterator[Advance]:
+        """A stage whose facts are kept."""
+
+        def advance(steps: int, **facts: object) -> None:  # noqa: ARG001  (the promise's names)
+            self.facts[title] = facts
+
+        yield advance
+
+
+def test_each_stage_tells_its_own_numbers(store: Store, plan: Plan, tmp_path: Path) -> None:
+    second = write_task(tmp_path, TASK_FILE.replace(b'"kind"', b'"second"'), "second")
+    pages = ([make_item(1, "crash"), make_item(2, "Add")],)
+    sink_of(plan).rejects = {"42-issue-1-kind", "42-kind-bug-2026-01-06"}
+    plan = replace(plan, tasks=(*plan.tasks, second), classifier=FakeClassifier("claude"))
+    progress = RecordingProgress()
+    run(store, replace(plan, fetches=(Fetch(FakeSource(*pages), SCOPE),)), progress)
+    asked = {"asked": 2, "dollars": 0.002}
+    assert (progress.facts["classify kind"], progress.facts["classify second"]) == (asked, asked)
+    assert progress.facts["export classifications"] == {"written": 3, "dead_letters": 1}
+    assert progress.facts["export daily"]["dead_letters"] == 1
+
+
+def test_a_draft_of_a_task_may_be_edited_until_something_is_answered(store: Store, plan: Plan, tmp_path: Path) -> None:
+    run_with(store, plan, [make_item(1, "crash")], classifier=None)
+    draft = TASK_FILE.replace(b"broken", b"very broken").replace(b'"issue"', b'"issue_with_comments"')
+    edited = write_task(tmp_path, draft)
+    assert run_with(store, plan, tasks=(edited,)).status == "ok"
+    assert rows(store, "SELECT version, sha256, input, content FROM tasks") == [
+        (1, edited.sha256, "issue_with_comments", draft.decode())
+    ]
+    assert rows(store, "SELECT DISTINCT task_sha256 FROM classifications") == [(edited.sha256,)]
 
 
 def test_the_same_version_of_a_task_with_other_content_is_refused(store: Store, plan: Plan, tmp_path: Path) -> None:
@@ -315,8 +387,8 @@ def test_a_sink_made_anew_gets_everything_again(store: Store, plan: Plan) -> Non
     run_with(store, plan, [make_item(1, "crash")])
     anew = FakeSink("anew")
     run_with(store, plan, sink=anew)
-    assert list(anew.held["classifications"]) == ["42-issue-1-kind"]
-    assert anew.held["daily"].keys() == sink_of(plan).held["daily"].keys()
+    assert list(anew.documents["classifications"]) == ["42-issue-1-kind"]
+    assert anew.documents["daily"].keys() == sink_of(plan).documents["daily"].keys()
 
 
 def test_a_sink_that_is_away_loses_nothing(store: Store, plan: Plan) -> None:
@@ -419,7 +491,7 @@ def test_daily_counts_follow_opening_closing_and_reclassification(store: Store, 
     }
     assert days == {6: (1, 0, 1), 7: (1, 0, 2), 8: (0, 0, 2), 9: (0, 1, 1), 10: (0, 0, 1), 11: (0, 0, 1)}
     run_with(store, plan, [make_item(2, "Add it", updated_at=START + timedelta(days=9))])
-    held = {k: json.loads(v.source) for k, v in sink_of(plan).held["daily"].items()}
+    held = {k: json.loads(v.source or "") for k, v in sink_of(plan).documents["daily"].items()}
     assert held["42-kind-bug-2026-01-11"]["open"] == 0
     assert held["42-kind-feature-2026-01-11"]["open"] == 1
 
@@ -459,7 +531,7 @@ def test_a_sink_that_fails_is_not_waited_for_once_more_for_the_record_of_the_run
     assert sink.prepared == 1
     sink.raises = None
     assert run_with(store, plan).status == "ok"
-    assert len(sink.held["runs"]) == 2
+    assert len(sink.documents["runs"]) == 2
 
 
 def test_a_database_that_goes_away_during_a_run_is_an_outage(store: Store, plan: Plan) -> None:

@@ -52,8 +52,10 @@ def register_task(connection: Connection, task: Task, content: str) -> bool:
     A task that asks of a new input queues every item for fingerprinting; one that applies elsewhere than its earlier
     version gives every tracked item a new document version.
 
+    A version that nothing was answered under yet is a draft: other content takes the place of what was known.
+
     Raises:
-        ConfigurationError: the same version is known with other content.
+        ConfigurationError: the same version has answers that were given under other content.
     """
     known = connection.execute(
         text("SELECT sha256 FROM tasks WHERE name = :name AND version = :version"),
@@ -61,9 +63,9 @@ def register_task(connection: Connection, task: Task, content: str) -> bool:
     ).scalar_one_or_none()
     if known == task.sha256:
         return False
-    if known is not None:
+    if known is not None and _has_answers(connection, task):
         raise ConfigurationError(
-            f"{task.path}: version {task.version} of task {task.name!r} was already used with other content;"
+            f"{task.path}: version {task.version} of task {task.name!r} has answers given under other content;"
             f" raise `version` to {task.version + 1} (old answers stay, nothing is asked again by itself)"
         )
     inputs = set(select_inputs(connection))
@@ -72,7 +74,10 @@ def register_task(connection: Connection, task: Task, content: str) -> bool:
             INSERT INTO tasks (name, version, sha256, content, input, kinds, repositories_like, labels,
                                titles_except_like, states)
             VALUES (:name, :version, :sha256, :content, :input, :kinds, :repositories, :labels, :titles, :states)
-            ON CONFLICT DO NOTHING
+            ON CONFLICT (name, version) DO UPDATE
+            SET (sha256, content, input, kinds, repositories_like, labels, titles_except_like, states, registered_at)
+              = (excluded.sha256, excluded.content, excluded.input, excluded.kinds, excluded.repositories_like,
+                 excluded.labels, excluded.titles_except_like, excluded.states, excluded.registered_at)
         """),
         {
             "name": task.name,
@@ -100,16 +105,36 @@ def register_task(connection: Connection, task: Task, content: str) -> bool:
     return True
 
 
-def track_tasks(connection: Connection, repository_keys: Sequence[int], tasks: Sequence[Task]) -> None:
-    """Remembers that these tasks are asked of these repositories: exports and trends cover them from now on."""
+def _has_answers(connection: Connection, task: Task) -> bool:
+    return bool(
+        connection.execute(
+            text(f"""
+                SELECT EXISTS (SELECT FROM classifications
+                               WHERE task = :task AND task_version = :version AND {_IS_ANSWER})
+            """),  # noqa: S608  (a constant)
+            {"task": task.name, "version": task.version},
+        ).scalar_one()
+    )
+
+
+def track_tasks(connection: Connection, repository_keys: Sequence[int] | None, tasks: Sequence[Task]) -> None:
+    """Remembers that these tasks are asked of these repositories: exports and trends cover them from now on.
+
+    repository_keys: None means every repository that is stored.
+    """
     connection.execute(
         text("""
             INSERT INTO tracked_tasks (repository_key, task)
-            SELECT k, t FROM unnest(CAST(:keys AS bigint[])) AS k CROSS JOIN unnest(CAST(:tasks AS text[])) AS t
-            WHERE NOT EXISTS (SELECT FROM tracked_tasks o WHERE o.repository_key = k AND o.task = t)
+            SELECT r.key, t FROM repositories r CROSS JOIN unnest(CAST(:tasks AS text[])) AS t
+            WHERE (:every_repository OR r.key = ANY (:keys))
+              AND NOT EXISTS (SELECT FROM tracked_tasks o WHERE o.repository_key = r.key AND o.task = t)
             ON CONFLICT DO NOTHING
         """),
-        {"keys": list(repository_keys), "tasks": [task.name for task in tasks]},
+        {
+            "every_repository": repository_keys is None,
+            "keys": list(repository_keys or ()),
+            "tasks": [task.name for task in tasks],
+        },
     )
 
 

@@ -31,6 +31,14 @@ _PENDING = {
 }
 """By index: the documents that a sink lacks or holds in another version. Compared per row, never by a high-water mark:
 row versions are not in commit order (facts/postgres.md)."""
+_DELETIONS = """
+    FROM deletions g
+    JOIN exports e ON e.sink_id = :sink_id AND e.document_id = g.document_id AND e.row_version < g.row_version
+    LEFT JOIN dead_letters x ON x.sink_id = :sink_id AND x.document_id = g.document_id
+    WHERE x.row_version IS DISTINCT FROM g.row_version
+"""
+"""What a sink holds and must delete. Its row in `exports` then has the version of the deletion; should a run that read
+before the purge write the document once more, that row is older again, and so the document is deleted again."""
 
 
 def resolve_sink(connection: Connection, identity: str) -> int:
@@ -72,17 +80,21 @@ def select_newest_sinks(connection: Connection, prefix: str) -> dict[str, int]:
 
 
 def count_pending_documents(connection: Connection, index: str, sink_id: int | None) -> int:
-    """How many documents of `index` the sink lacks; with no sink at all, every document there is."""
-    return int(
-        connection.execute(
-            text(f"SELECT count(*) {_PENDING[index]}"),
-            {"sink_id": sink_id if sink_id is not None else -1},
-        ).scalar_one()
-    )
+    """How many documents of `index` the sink lacks or must delete; with no sink at all, every document there is."""
+    parameters = {"sink_id": sink_id if sink_id is not None else -1}
+    pending = connection.execute(text(f"SELECT count(*) {_PENDING[index]}"), parameters).scalar_one()
+    if index != "classifications":
+        return int(pending)
+    return int(pending) + int(connection.execute(text(f"SELECT count(*) {_DELETIONS}"), parameters).scalar_one())
 
 
 def stream_pending_documents(connection: Connection, index: str, sink_id: int) -> Iterator[Document]:
-    """The documents of `index` that the sink lacks, read in portions so that memory stays flat."""
+    """What the sink must delete, then the documents of `index` that it lacks, in portions so that memory stays flat."""
+    if index == "classifications":
+        deletions = connection.execute(
+            text(f"SELECT g.document_id, g.row_version {_DELETIONS}"), {"sink_id": sink_id}
+        ).all()
+        yield from (Document(row.document_id, row.row_version, None) for row in deletions)
     pending = _PENDING[index].replace("document_versions", "classification_documents")
     result = connection.execution_options(yield_per=2000).execute(
         text(f"SELECT d.document_id, d.row_version, CAST(d.source AS text) {pending}"),

@@ -93,21 +93,75 @@ def select_server(connection: Connection) -> DatabaseServer:
 
 
 def select_repository_status(connection: Connection) -> list[dict[str, Any]]:
-    """Per repository: how much is stored, when it was last read, and which tasks are asked of it."""
+    """Per repository: how much is stored, what vanished, how it answers, and which tasks are asked of it."""
     return _rows(
         connection,
         """
         SELECT r.full_name AS repository, r.key AS repository_key,
-               count(i.id) FILTER (WHERE i.kind = 'issue') AS issues,
-               count(i.id) FILTER (WHERE i.kind = 'issue' AND i.state = 'open') AS open,
-               count(i.id) FILTER (WHERE i.kind = 'comment') AS comments,
-               max(i.updated_at) AS newest_change,
+               count(i.id) FILTER (WHERE i.kind = 'issue' AND i.tombstone IS NULL) AS issues,
+               count(i.id) FILTER (WHERE i.kind = 'issue' AND i.tombstone IS NULL AND i.state = 'open') AS open,
+               count(i.id) FILTER (WHERE i.kind = 'pull_request' AND i.tombstone IS NULL) AS pull_requests,
+               count(i.id) FILTER (WHERE i.kind = 'comment' AND i.tombstone IS NULL) AS comments,
+               count(i.id) FILTER (WHERE i.kind <> 'comment' AND i.tombstone <> 'purged') AS vanished,
+               count(i.id) FILTER (WHERE i.kind <> 'comment' AND i.tombstone = 'purged') AS purged,
+               (SELECT count(*) FROM rejected_items j WHERE j.repository_key = r.key) AS rejected_items,
+               r.reach, r.reach_since,
+               max(i.updated_at) FILTER (WHERE i.tombstone IS NULL) AS newest_change,
                (SELECT max(s.ended_at) FROM runs s
                 WHERE s.status IN ('ok', 'partial') AND r.full_name = ANY (s.repositories)) AS last_good_run,
                ARRAY(SELECT k.task FROM tracked_tasks k WHERE k.repository_key = r.key ORDER BY 1) AS tasks
-        FROM repositories r LEFT JOIN items i ON i.repository_key = r.key AND i.tombstone IS NULL
+        FROM repositories r LEFT JOIN items i ON i.repository_key = r.key
         GROUP BY r.key, r.full_name ORDER BY r.full_name
         """,
+    )
+
+
+def select_freshness(connection: Connection) -> list[dict[str, Any]]:
+    """Per list that is read with a cursor: when it was last read to its end, and how long ago by the server's clock.
+
+    A repository without any such list comes once, with nulls; `has_items` tells those that came from files from those
+    whose reading never began.
+    """
+    return _rows(
+        connection,
+        """
+        SELECT r.full_name AS repository, c.source, c.stream, c.filter, c.read_at,
+               CAST(extract(epoch FROM clock_timestamp() - c.read_at) AS float8) AS age_seconds,
+               r.reach, r.reach_since, EXISTS (SELECT FROM items i WHERE i.repository_key = r.key) AS has_items
+        FROM repositories r LEFT JOIN cursors c ON c.repository_key = r.key
+        ORDER BY r.full_name, r.key, c.stream DESC, c.filter
+        """,
+    )
+
+
+def select_sweeps(connection: Connection) -> list[dict[str, Any]]:
+    """Per repository and scope: the round of the sweep under way, or the last, and how many items it has checked."""
+    return _rows(
+        connection,
+        """
+        SELECT r.full_name AS repository, s.filter, s.started_at, s.walked_at, s.finished_at, n.items, n.checked
+        FROM sweeps s JOIN repositories r ON r.key = s.repository_key
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS items,
+                   count(*) FILTER (WHERE coalesce(k.checked_at, i.first_seen_at) >= s.started_at) AS checked
+            FROM items i LEFT JOIN item_checks k ON k.item_id = i.id
+            WHERE i.repository_key = s.repository_key AND i.tombstone IS NULL
+                  AND 'kind=' || i.kind = ANY (string_to_array(s.filter, ','))) AS n
+        ORDER BY r.full_name, s.filter
+        """,
+    )
+
+
+def select_rejected_lines(connection: Connection, limit: int) -> list[dict[str, Any]]:
+    """The newest kept objects that could not be used: where they came from, and what is wrong with them."""
+    return _rows(
+        connection,
+        """
+        SELECT r.full_name AS repository, x.source, x.line, x.created_at
+        FROM rejected_items x JOIN repositories r ON r.key = x.repository_key
+        ORDER BY x.id DESC LIMIT :limit
+        """,
+        limit=limit,
     )
 
 
@@ -121,9 +175,15 @@ def select_totals(connection: Connection) -> dict[str, Any]:
                (SELECT count(*) FROM classifications) AS answers,
                (SELECT count(*) FROM claims WHERE expires_at > now()) AS texts_being_asked,
                (SELECT count(*) FROM dead_letters) AS dead_letters,
+               (SELECT count(*) FROM rejected_items) AS rejected_items,
                (SELECT coalesce(sum(cost_usd), 0) FROM runs) AS cost_usd
         """,
     )[0]
+
+
+def select_repository_names(connection: Connection) -> list[str]:
+    """'owner/name' of every stored repository."""
+    return list(connection.execute(text("SELECT full_name FROM repositories ORDER BY full_name")).scalars())
 
 
 def select_most_discussed_issue(connection: Connection) -> str:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, text
 
 from etl.db.store import serialize_item_writers
-from etl.records import Item, Repository, Stream
+from etl.records import Item, Origin, Repository, Stream
 
 MICROSECONDS_NOW = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 """A row version. Time, not a counter: it keeps rising when a database is restored from a backup or made again, so
@@ -16,7 +17,8 @@ that an index which lived on never refuses its documents as stale."""
 
 _COLUMNS = (
     "repository_key, kind, external_id, parent_number, title, body, state, state_reason, author, author_type,"
-    " author_association, labels, assignees, comments, created_at, updated_at, closed_at, url, payload, content_hash"
+    " author_association, labels, assignees, comments, created_at, updated_at, closed_at, merged_at, url, payload,"
+    " content_hash"
 )
 _UPDATED = ", ".join(
     f"{name} = excluded.{name}"
@@ -24,15 +26,29 @@ _UPDATED = ", ".join(
     if name not in {"repository_key", "kind", "external_id"}
 )
 _MERGE = text(f"""
-    WITH merged AS (
+    WITH known AS MATERIALIZED (
+        SELECT i.id, i.repository_key, i.kind, i.external_id, i.state, i.closed_at, i.updated_at, i.labels, i.tombstone
+        FROM incoming n JOIN items i USING (repository_key, kind, external_id)
+    ), merged AS (
         INSERT INTO items AS i ({_COLUMNS}, row_version)
-        SELECT {_COLUMNS}, {MICROSECONDS_NOW} FROM incoming
+        SELECT {_COLUMNS}, {MICROSECONDS_NOW} FROM incoming n
+        -- By number: one that was purged as an issue does not come back as a pull request.
+        WHERE NOT EXISTS (SELECT FROM purges g JOIN items p ON p.id = g.item_id
+                          WHERE p.repository_key = n.repository_key
+                                AND p.external_id = CASE n.kind WHEN 'comment' THEN n.parent_number
+                                                                ELSE n.external_id END)
         ON CONFLICT (repository_key, kind, external_id) DO UPDATE
-        SET {_UPDATED}, tombstone = NULL, tombstoned_at = NULL,
+        SET {_UPDATED},
+            tombstone = CASE WHEN :revives OR excluded.updated_at > i.tombstoned_at THEN NULL ELSE i.tombstone END,
+            tombstoned_at = CASE WHEN :revives OR excluded.updated_at > i.tombstoned_at THEN NULL
+                                 ELSE i.tombstoned_at END,
             row_version = greatest(i.row_version + 1, excluded.row_version)
-        WHERE (i.content_hash <> excluded.content_hash OR i.tombstone IS NOT NULL)
-              AND excluded.updated_at >= i.updated_at
-        RETURNING id, repository_key, kind, parent_number, xmax = 0 AS inserted
+        WHERE i.tombstone IS DISTINCT FROM 'purged'
+              AND (excluded.updated_at > i.updated_at OR excluded.updated_at = i.updated_at AND NOT :only_newer)
+              AND (i.content_hash <> excluded.content_hash
+                   OR i.tombstone IS NOT NULL AND (:revives OR excluded.updated_at > i.tombstoned_at))
+        RETURNING id, repository_key, kind, external_id, parent_number, state, closed_at, updated_at, labels, tombstone,
+                  xmax = 0 AS inserted
     ), queued AS (
         INSERT INTO text_queue (item_id)
         SELECT id FROM merged WHERE kind <> 'comment'
@@ -42,24 +58,57 @@ _MERGE = text(f"""
                         AND p.kind IN ('issue', 'pull_request')
         WHERE m.kind = 'comment'
         ON CONFLICT DO NOTHING
+    ), observed AS (
+        INSERT INTO item_events (item_id, kind, at, label, source)
+        SELECT id, event, at, label, 'observed'
+        FROM (
+            -- Closed again with another time: it was reopened in between, nobody saw when, so as late as can be.
+            SELECT m.id, 'reopened' AS event, coalesce(m.closed_at, m.updated_at) AS at, NULL AS label, 1 AS place
+            FROM merged m JOIN known k ON k.id = m.id
+            WHERE m.kind <> 'comment' AND k.state = 'closed' AND m.state = 'closed' AND k.closed_at <> m.closed_at
+            UNION ALL
+            SELECT m.id, 'reopened', m.updated_at, NULL, 1
+            FROM merged m JOIN known k ON k.id = m.id
+            WHERE m.kind <> 'comment' AND k.state = 'closed' AND m.state = 'open'
+            UNION ALL
+            SELECT m.id, 'closed', coalesce(m.closed_at, m.updated_at), NULL, 2
+            FROM merged m LEFT JOIN known k ON k.id = m.id
+            WHERE m.kind <> 'comment' AND m.state = 'closed'
+                  AND (k.id IS NULL OR k.state IS DISTINCT FROM 'closed' OR k.closed_at <> m.closed_at)
+            UNION ALL
+            -- A label that was renamed, or changed in silence, leaves updated_at as it was.
+            SELECT m.id, c.event, CASE WHEN m.updated_at > k.updated_at THEN m.updated_at ELSE now() END, c.label, 3
+            FROM merged m JOIN known k ON k.id = m.id AND k.labels <> m.labels
+            CROSS JOIN LATERAL (SELECT 'labeled' AS event, unnest(m.labels) AS label EXCEPT ALL
+                                SELECT 'labeled', unnest(k.labels)
+                                UNION ALL
+                                (SELECT 'unlabeled', unnest(k.labels) EXCEPT ALL
+                                 SELECT 'unlabeled', unnest(m.labels))) AS c
+        ) AS e
+        ORDER BY id, place, label
     )
-    SELECT count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted) FROM merged
+    SELECT count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted),
+           count(*) FILTER (WHERE k.tombstone IS NOT NULL AND m.tombstone IS NULL AND m.kind <> 'comment')
+    FROM merged m LEFT JOIN known k ON k.id = m.id
 """)  # noqa: S608  (only our own column names are put in)
 
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """How many of a page's items were new and how many had changed; the rest were known as they are."""
+    """How many of a page's items were new, had changed, or (among those) had vanished and are back."""
 
     new: int
     changed: int
+    returned: int = 0
 
 
-def resolve_repository(connection: Connection, repository: Repository) -> Repository:
+def resolve_repository(connection: Connection, repository: Repository, named_at: datetime | None = None) -> Repository:
     """The repository as stored, entered if new, its name brought up to date; its key is the one rows use.
 
     A repository first met in a file without its numeric id keeps the key it was given then. A rename shows in every
     document, so every item's version rises.
+
+    named_at: when the repository had that name; None for now. Where it is known from later on, the stored name stays.
     """
     found = connection.execute(
         text("""
@@ -70,6 +119,8 @@ def resolve_repository(connection: Connection, repository: Repository) -> Reposi
         """),
         {"host": repository.host, "github_id": repository.github_id, "full_name": repository.full_name},
     ).one_or_none()
+    if named_at is None and (found is None or found.full_name.lower() != repository.full_name.lower()):
+        _free_name(connection, repository)
     if found is None:
         connection.execute(
             text("""
@@ -85,6 +136,8 @@ def resolve_repository(connection: Connection, repository: Repository) -> Reposi
         )
         return repository
     github_id = repository.github_id if repository.github_id is not None else found.github_id
+    if found.full_name != repository.full_name and _is_known_since(connection, found.key, named_at):
+        repository = replace(repository, full_name=found.full_name)
     if (found.full_name, found.github_id) != (repository.full_name, github_id):
         connection.execute(
             text("UPDATE repositories SET full_name = :full_name, github_id = :github_id WHERE key = :key"),
@@ -99,6 +152,31 @@ def resolve_repository(connection: Connection, repository: Repository) -> Reposi
             {"key": found.key},
         )
     return replace(repository, key=found.key, github_id=github_id)
+
+
+def _free_name(connection: Connection, repository: Repository) -> None:
+    """Takes the repository's name from another one that had it: that was renamed, and nobody has asked for it since."""
+    connection.execute(
+        text("""
+            UPDATE repositories SET full_name = full_name || '~' || github_id
+            WHERE host = :host AND lower(full_name) = lower(:full_name) AND github_id <> :github_id
+        """),
+        {"host": repository.host, "github_id": repository.github_id, "full_name": repository.full_name},
+    )
+
+
+def _is_known_since(connection: Connection, key: int, time: datetime | None) -> bool:
+    """Whether a list of the repository was read, or an item of it updated, at `time` or later; never for None."""
+    if time is None:
+        return False
+    found = connection.execute(
+        text("""
+            SELECT EXISTS (SELECT FROM cursors WHERE repository_key = :key AND greatest(read_at, updated_at) >= :time)
+                   OR EXISTS (SELECT FROM items WHERE repository_key = :key AND updated_at >= :time)
+        """),
+        {"key": key, "time": time},
+    )
+    return bool(found.scalar_one())
 
 
 def select_cursor(connection: Connection, stream: Stream) -> str | None:
@@ -134,11 +212,16 @@ def _stream_key(stream: Stream) -> dict[str, Any]:
     }
 
 
-def upsert_items(connection: Connection, items: Iterable[Item], keys: dict[int, int]) -> Merged:
+def upsert_items(
+    connection: Connection, items: Iterable[Item], keys: dict[int, int], origin: Origin = "live"
+) -> Merged:
     """Brings a page's items in: new rows inserted, changed ones replaced whole, unchanged and older ones left alone.
 
     keys: from the key an item's repository has in the record to the key its rows use (`resolve_repository`).
-    Every issue or pull request whose text may have changed (its own or a comment's) is queued for fingerprinting.
+    origin: how far they win over stored rows, as `Page` says; a purged item stays as it is.
+    Every issue or pull request whose text may have changed (its own or a comment's) is queued for fingerprinting, and
+    what differs in state and labels from what was stored is entered as an event. Kept objects that could not be used
+    are forgotten once the same thing is stored.
     """
     newest: dict[tuple[int, str, int], Item] = {}
     for item in items:
@@ -157,8 +240,66 @@ def upsert_items(connection: Connection, items: Iterable[Item], keys: dict[int, 
     connection.execute(text("TRUNCATE incoming")) if connection.in_nested_transaction() else None
     _copy_items(connection, newest)
     serialize_item_writers(connection)
-    new, changed = connection.execute(_MERGE).one()
-    return Merged(new, changed)
+    rights = {"revives": origin == "live", "only_newer": origin == "archive"}
+    merged = Merged(*connection.execute(_MERGE, rights).one())
+    if origin != "archive":
+        # What could not be used before and is stored now: an archive's object may be from long before.
+        connection.execute(
+            text("""
+                DELETE FROM rejected_items x USING incoming n
+                WHERE (x.repository_key, x.kind, x.external_id) = (n.repository_key, n.kind, n.external_id)
+            """)
+        )
+    if merged.returned:
+        connection.execute(
+            text("""
+                DELETE FROM item_links l USING items i
+                WHERE i.id = l.item_id AND l.kind = 'transferred_to' AND i.tombstone IS NULL
+            """)
+        )
+    _merge_links(connection, newest)
+    return merged
+
+
+def _merge_links(connection: Connection, newest: dict[tuple[int, str, int], Item]) -> None:
+    """Makes the links of the page's pull requests those that their texts have now."""
+    pulls = {identity: item for identity, item in newest.items() if identity[1] == "pull_request"}
+    if not pulls:
+        return
+    links = [(key, number, link) for (key, _, number), item in pulls.items() for link in item.links]
+    connection.execute(
+        text("""
+            WITH pulls AS (
+                SELECT i.id, i.repository_key, i.external_id
+                FROM unnest(CAST(:pull_keys AS bigint[]), CAST(:pull_numbers AS bigint[]), CAST(:hashes AS text[]))
+                     AS n (key, number, content_hash)
+                JOIN items i ON i.repository_key = n.key AND i.kind = 'pull_request' AND i.external_id = n.number
+                                AND i.content_hash = n.content_hash
+            ), links AS (
+                SELECT p.id, n.repository, n.number
+                FROM unnest(CAST(:keys AS bigint[]), CAST(:numbers AS bigint[]), CAST(:repositories AS text[]),
+                            CAST(:targets AS bigint[])) AS n (key, pull, repository, number)
+                JOIN pulls p ON p.repository_key = n.key AND p.external_id = n.pull
+            ), gone AS (
+                DELETE FROM item_links l USING pulls p
+                WHERE l.item_id = p.id AND l.kind = 'fixes'
+                      AND NOT EXISTS (SELECT FROM links k
+                                      WHERE (k.id, k.repository, k.number) = (l.item_id, l.repository, l.number))
+            )
+            INSERT INTO item_links (item_id, kind, repository, number)
+            SELECT id, 'fixes', repository, number FROM links
+            ON CONFLICT DO NOTHING
+        """),
+        {
+            "pull_keys": [key for key, _, _ in pulls],
+            "pull_numbers": [number for _, _, number in pulls],
+            "hashes": [item.content_hash for item in pulls.values()],
+            "keys": [key for key, _, _ in links],
+            "numbers": [number for _, number, _ in links],
+            "repositories": [link.repository for _, _, link in links],
+            "targets": [link.number for _, _, link in links],
+        },
+    )
 
 
 @lru_cache(4096)
@@ -193,6 +334,7 @@ def _copy_items(connection: Connection, newest: dict[tuple[int, str, int], Item]
                     i.created_at,
                     i.updated_at,
                     i.closed_at,
+                    i.merged_at,
                     i.url,
                     i.payload,
                     i.content_hash,

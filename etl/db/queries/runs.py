@@ -25,6 +25,11 @@ COUNTERS = (
     "cache_read_tokens",
     "output_tokens",
     "cost_usd",
+    "items_vanished",
+    "items_returned",
+    "sweep_calls",
+    "waited_seconds",
+    "rate_limit_left",
 )
 """What a run counts; each is a column of `runs`."""
 

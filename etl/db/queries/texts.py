@@ -43,8 +43,10 @@ def take_queued_items(connection: Connection, limit: int, comments: int) -> list
     """Up to `limit` queued items with their first `comments` comments, taken off the queue in this transaction.
 
     They are deleted first and read afterwards: an item that changes meanwhile is queued again behind this
-    transaction, so no change is missed.
+    transaction, so no change is missed. Items are written in turn from here on, not only from the storing on: a purge
+    between the two would be undone by it, and whoever holds that turn may wait for a row of the queue.
     """
+    serialize_item_writers(connection)
     taken = connection.execute(
         text("""
             DELETE FROM text_queue WHERE item_id IN (
@@ -53,6 +55,11 @@ def take_queued_items(connection: Connection, limit: int, comments: int) -> list
         """),
         {"limit": limit},
     ).scalars()
+    return select_stored_texts(connection, list(taken), comments)
+
+
+def select_stored_texts(connection: Connection, item_ids: Sequence[int], comments: int) -> list[StoredText]:
+    """What the texts of these items are made from, with their first `comments` comments; purged items have none."""
     rows = connection.execute(
         text("""
             SELECT i.id, i.title, i.body, c.authors, c.author_types, c.bodies
@@ -67,9 +74,9 @@ def take_queued_items(connection: Connection, limit: int, comments: int) -> list
                             AND c.author_type IS DISTINCT FROM 'Bot'
                       ORDER BY c.created_at, c.external_id LIMIT :comments) AS f
             ) AS c ON true
-            WHERE i.id = ANY (:ids)
+            WHERE i.id = ANY (:ids) AND i.tombstone IS DISTINCT FROM 'purged'
         """),
-        {"ids": list(taken), "comments": comments},
+        {"ids": list(item_ids), "comments": comments},
     )
     return [
         StoredText(
@@ -115,12 +122,20 @@ def upsert_texts(connection: Connection, fingerprinted: Sequence[FingerprintedTe
     serialize_item_writers(connection)
     connection.execute(
         text(f"""
-            WITH moved AS (
-                INSERT INTO item_texts AS it (item_id, input, text_id)
-                SELECT n.item_id, n.input, t.id
+            WITH named AS (
+                SELECT n.item_id, n.input, t.id AS text_id
                 FROM unnest(CAST(:item_ids AS bigint[]), CAST(:inputs AS text[]), CAST(:hashes AS text[]))
                      AS n (item_id, input, hash)
                 JOIN texts t ON t.text_hash = n.hash AND t.input = n.input
+            ), left_behind AS (
+                INSERT INTO former_texts (item_id, text_id)
+                SELECT it.item_id, it.text_id
+                FROM named n JOIN item_texts it ON it.item_id = n.item_id AND it.input = n.input
+                WHERE it.text_id <> n.text_id
+                ON CONFLICT DO NOTHING
+            ), moved AS (
+                INSERT INTO item_texts AS it (item_id, input, text_id)
+                SELECT item_id, input, text_id FROM named
                 ON CONFLICT (item_id, input) DO UPDATE SET text_id = excluded.text_id
                 WHERE it.text_id <> excluded.text_id
                 RETURNING item_id, xmax <> 0 AS replaced

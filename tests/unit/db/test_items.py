@@ -60,6 +60,19 @@ def test_a_repository_from_a_file_keeps_its_key_when_its_id_becomes_known(databa
     assert rows == [(first.key, 42)]
 
 
+def test_a_name_that_another_repository_took_over_is_no_longer_that_of_the_first(database_url: str) -> None:
+    store = Store(database_url)
+    with store.transaction() as connection:
+        resolve_repository(connection, Repository(1, "github.com", 1, "octo/demo"))
+        resolve_repository(connection, Repository(2, "github.com", 2, "Octo/Demo"))
+        rows = connection.execute(text("SELECT github_id, full_name FROM repositories ORDER BY 1")).all()
+        assert rows == [(1, "octo/demo~1"), (2, "Octo/Demo")]
+        resolve_repository(connection, Repository(1, "github.com", 1, "octo/elsewhere"))
+        rows = connection.execute(text("SELECT github_id, full_name FROM repositories ORDER BY 1")).all()
+    store.close()
+    assert rows == [(1, "octo/elsewhere"), (2, "Octo/Demo")]
+
+
 def test_the_same_number_on_two_hosts_is_two_repositories(database_url: str) -> None:
     enterprise = Repository(repository_key("git.acme.io", 42, "octo/demo"), "git.acme.io", 42, "octo/demo")
     store = Store(database_url)

@@ -130,9 +130,23 @@ def test_a_pipe_gets_the_lines_without_the_one_about_the_file(tmp_path: Path) ->
     assert [json.loads(line)["id"] for line in received[0].splitlines()] == [f"d{number}" for number in range(5000)]
 
 
+def test_a_deletion_is_a_line_without_a_source(tmp_path: Path) -> None:
+    path = tmp_path / "documents.jsonl"
+    sink = JsonlSink(path)
+    results = push(sink, Document("a", 1, "{}"), Document("a", 2, None))
+    sink.close()
+    assert [result.status for result in results] == ["written", "written"]
+    assert lines(path)[1] == {"index": "daily", "id": "a", "version": 2, "source": None}
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_a_full_disk_stops_the_push() -> None:
     sink = JsonlSink(Path("/dev/full"))
     with pytest.raises(StopError, match="No space left on device"):
         push(sink, Document("a", 1, "{}"))
     sink.close()
+
+
+def test_a_file_cannot_be_compared_and_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"out\.jsonl cannot be compared .*--no-index"):
+        JsonlSink(tmp_path / "out.jsonl").held("daily")
