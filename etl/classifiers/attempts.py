@@ -1,4 +1,4 @@
-"""What each HTTP attempt at Anthropic passes, retries included: deadline, shared waits, cap on dollars, count.
+"""What each HTTP attempt at Anthropic passes, retries included: deadline, shared waits, cap on dollars.
 
 Knows the Messages API's bodies and headers, but not the SDK: `AttemptGate` is called by it as middleware.
 """
@@ -79,7 +79,7 @@ def _spend_limit(body: Mapping[str, Any]) -> str:
 
 
 class AttemptGate:
-    """What each HTTP attempt passes, retries included: deadline, shared waits, the cap on dollars, the count.
+    """What each HTTP attempt passes, retries included: deadline, shared waits, the cap on dollars.
 
     It is the SDK's middleware. The SDK alone would sleep for as long as `retry-after` says, an hour if need be, deaf
     to a stop. An ordinary exception raised here ends its retry loop at once.
@@ -91,9 +91,7 @@ class AttemptGate:
         self.deadline = float("inf") if deadline is None else deadline
         self.max_wait_seconds = max_wait_seconds
         self.stopping = threading.Event()
-        self.attempts = 0
         self._resume_at = 0.0
-        self._lock = threading.Lock()
 
     def __call__(self, request: Any, call_next: Callable[[Any], Any]) -> Any:  # noqa: ANN401  (the SDK's own types)
         """Sends one attempt; waits out a 429 and sends it again; gives every other answer to the SDK.
@@ -143,8 +141,6 @@ class AttemptGate:
             request = request.copy(timeout=seconds)
         reserved = self._worst_case(request.json)
         self.spending.reserve(reserved)
-        with self._lock:
-            self.attempts += 1
         dollars = reserved
         try:
             response = call_next(request)

@@ -12,7 +12,7 @@ reserves each attempt's worst case before it is sent. Answers in flight when the
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -179,10 +179,6 @@ class ClaudeClassifier:
     def _address(self) -> str:
         """The root of the API for messages: without credentials."""
         return str(self._client.base_url.copy_with(userinfo=b"", query=None)).rstrip("/")
-
-    def counters(self) -> Mapping[str, int]:
-        """What was used so far: 'calls', the HTTP requests sent, retries included."""
-        return {"calls": self._gate.attempts}
 
     def close(self) -> None:
         """Closes the connections that are kept open; harmless when none are."""

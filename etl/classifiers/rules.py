@@ -17,6 +17,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from etl.classifiers.redact import redact
 from etl.classifiers.scan import Finder, fold_text
 from etl.records import Answer, Text
 from etl.tasks import Rule, Task
@@ -30,8 +31,9 @@ MIN_MARGIN = 0.5
 MIN_SCORE = 1.0
 
 _SCALE = 1.5
-_NAMED_PATTERNS = 3
-_PATTERN_CHARS = 40
+_QUOTES = 3
+_QUOTE_CHARS = 40
+_LONGEST_MATCH = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +42,35 @@ class _ReadyRule:
     finder: Finder
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A rule that was found, and what it matched."""
+
+    rule: Rule
+    words: str
+
+
 def _confidence(points: float) -> float:
     return round(MAX_CONFIDENCE * (1 - math.exp(-points / _SCALE)), 4)
 
 
-def _describe(found: Iterable[Rule]) -> str:
-    """The strongest patterns that were found, as the rationale names them."""
-    strongest = sorted(found, key=lambda rule: -abs(rule.weight))
-    named = [rule.pattern.pattern for rule in strongest[:_NAMED_PATTERNS]]
-    named = [name if len(name) <= _PATTERN_CHARS else name[: _PATTERN_CHARS - 1] + "…" for name in named]
-    more = len(strongest) - len(named)
-    return "matched " + ", ".join(f"/{name}/" for name in named) + (f" and {more} more" if more else "")
+def _quote(found: _Found) -> str:
+    """The matched words in one short line without secrets; the pattern where it matched nothing to be seen."""
+    words, _ = redact(found.words[:_LONGEST_MATCH])
+    words = "".join(character for character in " ".join(words.split()) if character.isprintable())
+    shown = words or found.rule.pattern.pattern
+    shown = shown if len(shown) <= _QUOTE_CHARS else shown[: _QUOTE_CHARS - 1].rstrip() + "…"
+    return f'"{shown}"' if words else f"/{shown}/"
+
+
+def _describe(found: Iterable[_Found]) -> str:
+    """What the strongest rules matched and what each speaks for (or, with a minus, against), as the rationale says."""
+    left = sorted(found, key=lambda entry: abs(entry.rule.weight))
+    quotes: dict[str, None] = {}  # several rules may match the same words
+    while left and len(quotes) < _QUOTES:
+        entry = left.pop()
+        quotes[f"{_quote(entry)} ({'-' if entry.rule.weight < 0 else ''}{entry.rule.category})"] = None
+    return "matched " + ", ".join(quotes) + (f" and {len(left)} more" if left else "")
 
 
 class RulesClassifier:
@@ -58,10 +78,6 @@ class RulesClassifier:
 
     name = "rules"
     paid = False
-
-    def counters(self) -> Mapping[str, int]:
-        """What was used so far: never a call."""
-        return {"calls": 0}
 
     def classify(self, task: Task, texts: Sequence[Text]) -> Iterator[Answer]:
         """An answer for each text, in order. Raises nothing; a task without rules abstains from everything."""
@@ -93,16 +109,16 @@ def prompt_version(task: Task) -> str:
     return f"r{FORMULA_VERSION}.t{task.version}-{task.sha256[:8]}"
 
 
-def _score(ready: Sequence[_ReadyRule], text: str) -> tuple[dict[str, float], list[Rule]]:
-    """Points per category, and the rules that gave them."""
+def _score(ready: Sequence[_ReadyRule], text: str) -> tuple[dict[str, float], list[_Found]]:
+    """Points per category, and the rules that gave them with what they matched."""
     fields = {"title": fold_text(text.partition("\n")[0][:MAX_TITLE_CHARS]), "text": fold_text(text)}
     scores: dict[str, float] = {}
-    found: list[Rule] = []
+    found: list[_Found] = []
     for entry in ready:
         rule = entry.rule
-        if entry.finder.occurs(fields[rule.field]):
+        if match := entry.finder.find(fields[rule.field]):
             scores[rule.category] = scores.get(rule.category, 0.0) + rule.weight
-            found.append(rule)
+            found.append(_Found(rule, match[0]))
     return scores, found
 
 
@@ -115,7 +131,8 @@ def _choose(task: Task, scores: Mapping[str, float]) -> tuple[tuple[tuple[str, f
     )
     if task.answers == "many_of":
         clear = [(category, points - against) for category, points in ranked if points - against >= MIN_SCORE]
-        return tuple((category, _confidence(points)) for category, points in clear[: task.at_most]), ""
+        why = "" if clear else "too weak: "
+        return tuple((category, _confidence(points)) for category, points in clear[: task.at_most]), why
     if not ranked:
         return (), "speaks for no category: "
     best, points = ranked[0]

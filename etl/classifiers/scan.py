@@ -165,7 +165,7 @@ def fold_text(text: str) -> FoldedText:
 
 
 class Finder:
-    """One pattern, read. `occurs` says of a text what `pattern.search(text) is not None` says."""
+    """One pattern, read. `find` gives a match where `pattern.search(text)` does, though perhaps a later one."""
 
     __slots__ = ("_anywhere", "_at_lines", "_beginnings", "_keys", "_match", "_search")
 
@@ -187,29 +187,29 @@ class Finder:
         keys = frozenset(key for key, _ in beginnings)
         self._keys = frozenset() if "" in keys or self._at_lines or self._anywhere else keys
 
-    def occurs(self, prepared: FoldedText) -> bool:
-        """Whether the pattern is found in the text."""
+    def find(self, prepared: FoldedText) -> re.Match[str] | None:
+        """A match of the pattern in the text, the same one every time; None where it is not found."""
         if self._keys and prepared.vocabulary.isdisjoint(self._keys):
-            return False
-        if self._stands_somewhere(prepared):
-            return True
+            return None
+        if found := self._find_beginning(prepared):
+            return found
         if _needed(self._anywhere, prepared.folded):
-            return self._search(prepared.text) is not None
+            return self._search(prepared.text)
         if _needed(self._at_lines, prepared.folded):
-            return any(self._match(prepared.text, start) for start in prepared.lines)
-        return False
+            return next(filter(None, (self._match(prepared.text, start) for start in prepared.lines)), None)
+        return None
 
-    def _stands_somewhere(self, prepared: FoldedText) -> bool:
+    def _find_beginning(self, prepared: FoldedText) -> re.Match[str] | None:
         folded, text, vocabulary = prepared.folded, prepared.text, prepared.vocabulary
         for key, string in self._beginnings:
             if key and key not in vocabulary:
                 continue
             position = folded.find(string)
             while position >= 0:
-                if self._match(text, position):
-                    return True
+                if found := self._match(text, position):
+                    return found
                 position = folded.find(string, position + 1)
-        return False
+        return None
 
 
 def _needed(alternatives: Sequence[tuple[str, ...]], folded: str) -> bool:

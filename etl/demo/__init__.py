@@ -10,6 +10,9 @@ Every text was written for this file; the secrets in it are the vendors' documen
 
 from pathlib import Path
 
+SAMPLE_REPOSITORIES = ("lanternboard/lanternboard", "millrace-build/millrace", "tensorwell/tensorwell")
+"""The invented repositories that the sample's issues belong to."""
+
 
 def sample_path() -> Path:
     """Where the sample is in this installation; reads nothing."""

@@ -73,7 +73,7 @@ class Timeline:
 class TaskReport:
     """One task: its categories in the task's order, over time, per repository, and what needs a look.
 
-    asked: issues with an answer. unclassified: issues that wait for one.
+    asked: issues with an answer, abstentions included. unclassified: issues that wait for one.
     opened, open, confidence: per period issues opened, issues open at its end, average confidence of those opened.
     """
 
@@ -96,6 +96,16 @@ class TaskReport:
     def issues(self) -> int:
         """The issues that the task applies to."""
         return self.asked + self.unclassified
+
+    @property
+    def abstained(self) -> int:
+        """The issues of which the category could not be told."""
+        return sum(count.issues for count in self.categories if count.category == ABSTAINED)
+
+    @property
+    def told(self) -> int:
+        """The issues that have a category."""
+        return self.asked - self.abstained
 
     def share(self, count: CategoryCount) -> float:
         """The part (0..1) of the task's issues that has this category."""

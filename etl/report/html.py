@@ -11,7 +11,7 @@ from etl.db.report_queries import AnsweredIssue, Run
 from etl.report import charts
 from etl.report.charts import Frame
 from etl.report.data import LOW_CONFIDENCE, CategoryCount, ReportData, Series, TaskReport, Timeline
-from etl.report.style import COLOURS, STYLE
+from etl.report.style import COLOURS, PRINTED_ROWS, STYLE
 from etl.report.words import (
     EXPLAINED,
     NOTHING,
@@ -33,6 +33,7 @@ Draw = Callable[[Frame, Timeline, Mapping[str, str], Callable[[float], str]], st
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _WIDE, _HALF, _NARROW = 1040.0, 500.0, 330.0
 _MOST_REPOSITORIES = 15
+_MOST_COLUMNS = 6
 
 
 def render_html(data: ReportData) -> str:
@@ -93,17 +94,18 @@ def _tiles(data: ReportData) -> str:
         ("Issues", number_words(totals.issues), f"in {_count(totals.repositories, 'repository', 'repositories')}"),
         ("Open now", number_words(totals.open), share_words(totals.open / totals.issues) if totals.issues else ""),
     ]
-    for task in data.tasks[:2]:
-        look = sum(count.issues for count in task.categories if count.category == ABSTAINED)
-        share = share_words(task.asked / task.issues) if task.issues else NOTHING
-        note = f"{number_words(look)} abstained, {number_words(task.unclassified)} not asked yet"
-        tiles.append((f"Answered: {plain_line(task.title, 60)}", share, note))
+    for task in data.tasks:
+        share = share_words(task.told / task.issues) if task.issues else NOTHING
+        note = f"have a category; {number_words(task.abstained)} abstained"
+        note += f", {number_words(task.unclassified)} not asked yet" if task.unclassified else ""
+        tiles.append((plain_line(task.title, 60), share, note))
     last = ended[0].ended_at if ended else None
     # A page is read long after it was made, so the age alone would be wrong by then.
     tiles.append(("Last complete run", age_words(last, data.generated_at), f"at {time_words(last)}" if last else ""))
     tiles.append((f"Cost, last {len(data.costs)} days" if data.costs else "Cost", money_words(cost), ""))
+    columns = len(tiles) if len(tiles) <= _MOST_COLUMNS else min(-(-len(tiles) // 2), _MOST_COLUMNS)
     return (
-        '<dl class="tiles">'
+        f'<dl class="tiles" style="--columns:{columns}">'
         + "".join(
             f'<div class="tile"><dt>{escape(name)}</dt><dd>{escape(value)}'
             f"{f'<small>{escape(note)}</small>' if note else ''}</dd></div>"
@@ -277,10 +279,16 @@ def _issues_card(title: str, issues: Sequence[AnsweredIssue], nothing: str) -> s
         return f'<div class="card wide-card"><h3>{escape(title)}</h3><p class="soft">{escape(nothing)}</p></div>'
     rows = "".join(_issue_row(issue) for issue in issues)
     return (
-        f'<div class="card wide-card"><h3>{escape(title)}</h3><table class="issues"><thead><tr>'
+        f'<div class="card wide-card"><h3>{escape(title)}</h3>{_printed(len(issues))}'
+        '<table class="issues"><thead><tr>'
         '<th scope="col">Issue</th><th scope="col">Answer</th><th scope="col">Why</th>'
         f"</tr></thead><tbody>{rows}</tbody></table></div>"
     )
+
+
+def _printed(rows: int) -> str:
+    """Says on paper alone that it holds a part of a long table."""
+    return f'<p class="soft paper">The first {PRINTED_ROWS} of {rows}.</p>' if rows > PRINTED_ROWS else ""
 
 
 def _issue_row(issue: AnsweredIssue) -> str:
@@ -309,7 +317,8 @@ def _runs_section(data: ReportData) -> str:
     return (
         '<section id="runs"><h2>Runs</h2><p class="soft">What was read, asked and paid, newest first.</p>'
         f'<div class="cards">{_cost_card(data)}'
-        f'<div class="card wide-card"><div class="scroll" tabindex="0">{_runs_table(data.runs)}</div></div>'
+        f'<div class="card wide-card">{_printed(len(data.runs))}'
+        f'<div class="scroll" tabindex="0">{_runs_table(data.runs)}</div></div>'
         "</div></section>"
     )
 

@@ -3,6 +3,9 @@
 COLOURS = 10
 """How many categories have a colour of their own; more begin again."""
 
+PRINTED_ROWS = 6
+"""How many rows of a long table go to paper."""
+
 STYLE = """
 :root {
   color-scheme: light dark;
@@ -35,10 +38,9 @@ a { color: var(--link); text-decoration-thickness: 1px; text-underline-offset: 2
 .soft, figcaption, footer { color: var(--soft); font-size: 13.5px; }
 nav { margin-top: 10px; display: flex; flex-wrap: wrap; gap: 4px 16px; font-size: 14px; }
 footer { padding-top: 24px; padding-bottom: 36px; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin: 20px 0 0;
-  padding: 0; }
+.tiles { display: flex; flex-wrap: wrap; gap: 12px; margin: 20px 0 0; padding: 0; }
 .tile, .card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; }
-.tile { padding: 12px 16px; }
+.tile { padding: 12px 16px; flex: 1 1 max(150px, calc(100% / var(--columns) - 12px)); }
 .tile dt { color: var(--soft); font-size: 13px; }
 .tile dd { margin: 0; font-size: 22px; line-height: 1.25; font-weight: 620; font-variant-numeric: tabular-nums; }
 .tile dd small { display: block; font-size: 12.5px; font-weight: 400; color: var(--soft); line-height: 1.35; }
@@ -50,7 +52,7 @@ footer { padding-top: 24px; padding-bottom: 36px; }
 .swatch { display: inline-block; width: 11px; height: 11px; border-radius: 2.5px; margin-right: 6px;
   background: currentColor; }
 svg { display: block; width: 100%; height: auto; margin-top: 4px; }
-.narrow { display: none; }
+.narrow, .paper { display: none; }
 .tick { font-size: 11.5px; fill: var(--soft); font-variant-numeric: tabular-nums; }
 .name { font-size: 13px; fill: var(--ink); }
 .end { text-anchor: end; } .middle { text-anchor: middle; }
@@ -98,8 +100,8 @@ code { font: 0.92em ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans 
 @media screen and (max-width: 560px) {
   main, header, footer { padding-left: 14px; padding-right: 14px; }
   h1 { font-size: 22px; }
-  .tiles { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 8px; }
-  .tile { padding: 9px 12px; } .tile dd { font-size: 20px; }
+  .tiles { gap: 8px; }
+  .tile { padding: 9px 12px; flex-basis: calc(50% - 8px); } .tile dd { font-size: 20px; }
   .card { padding: 12px 12px 10px; }
   .wide { display: none; } .narrow { display: block; }
   .issues thead { display: none; }
@@ -117,10 +119,12 @@ code { font: 0.92em ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans 
   body { font-size: 11pt; } nav, details { display: none; }
   main, header, footer { max-width: none; padding-left: 0; padding-right: 0; }
   .tile, figure { break-inside: avoid; } tr { break-inside: avoid; } h2, h3 { break-after: avoid; }
-  .tiles { grid-template-columns: repeat(6, 1fr); } .tile { padding: 8px 10px; } .tile dd { font-size: 13pt; }
+  .tile { padding: 8px 10px; flex-basis: calc(25% - 12px); } .tile dd { font-size: 13pt; }
   .wide-card .tick { font-size: 16px; } .wide-card .name { font-size: 17px; }
   .wide { display: block; } .narrow { display: none; }
   .card, .tile, .swatch, .meter, .meter i, svg { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   a { color: inherit; }
+  .paper { display: block; }
+  .issues tbody tr:nth-child(n+MORE), .runs tbody tr:nth-child(n+MORE) { display: none; }
 }
-"""
+""".replace("MORE", str(PRINTED_ROWS + 1))

@@ -77,8 +77,10 @@ def _task_part(task: TaskReport, *, ascii_only: bool) -> RenderableType:
     head = Text(f"\n{plain_line(task.title)}", style="bold")
     if not task.issues:
         return Group(head, Text("No stored issue is asked this yet."))
+    waiting = f", {number_words(task.unclassified)} not asked yet" if task.unclassified else ""
     head.append(
-        f"  {share_words(task.asked / task.issues)} of {number_words(task.issues)} issues answered", style="not bold"
+        f"  {share_words(task.told / task.issues)} of {number_words(task.issues)} issues have a category{waiting}",
+        style="not bold",
     )
     table = Table(box=ASCII if ascii_only else SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("Category", min_width=12, max_width=26, overflow="ellipsis", no_wrap=True)

@@ -81,7 +81,9 @@ WORDS += ["stra\u00dfe", "strasse", "\u00dcber", "krash", "rash", "c", "Tracebac
 def test_a_pattern_occurs_exactly_where_re_finds_it(source: str, words: list[str]) -> None:
     pattern = re.compile(source, FLAGS)
     text = "".join(words)
-    assert Finder(pattern).occurs(fold_text(text)) == (pattern.search(text) is not None)
+    found = Finder(pattern).find(fold_text(text))
+    assert (found is None) == (pattern.search(text) is None)
+    assert found is None or pattern.match(text, found.start())[0] == found[0]  # type: ignore[index]  # it was found
 
 
 @given(text=st.text(alphabet="ab \n?x", max_size=30))
@@ -89,4 +91,4 @@ def test_flags_of_the_pattern_are_kept(text: str) -> None:
     for flags in (0, re.MULTILINE, re.IGNORECASE, re.DOTALL | re.VERBOSE):
         for source in (r"^a b", r"A", r"a.b", r"\bx?a"):
             pattern = re.compile(source, flags)
-            assert Finder(pattern).occurs(fold_text(text)) == (pattern.search(text) is not None)
+            assert (Finder(pattern).find(fold_text(text)) is None) == (pattern.search(text) is None)

@@ -9,7 +9,7 @@ import pytest
 
 from etl.db.report_queries import Totals
 from etl.report.html import render_html, task_colours
-from etl.report.style import STYLE
+from etl.report.style import PRINTED_ROWS, STYLE
 from tests.unit.report.sample import NOW, issue, report_data, task_report
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
@@ -137,6 +137,32 @@ def test_a_title_of_65536_characters_does_not_swell_the_page() -> None:
     plain = replace(task_report(), low_confidence=(issue(1, ("bug",), 0.2),), uncertain=())
     data = report_data()
     assert len(render_html(replace(data, tasks=(task,)))) - len(render_html(replace(data, tasks=(plain,)))) < 2_000
+
+
+def test_a_tile_of_every_task_says_how_many_issues_have_a_category() -> None:
+    tasks = [
+        replace(task, name=f"{task.name}_{place}", title=f"Task {place}")
+        for place, task in enumerate([task_report()] * 3)
+    ]
+    words = Page(render_html(replace(report_data(), tasks=tuple(tasks)))).words
+    task = task_report()
+    abstained = next(count.issues for count in task.categories if count.category == "abstained")
+    waiting = next(count.issues for count in task.categories if count.category == "unclassified")
+    tiles = words[words.index("Issues") : words.index("Last complete run")]
+    for place in range(3):
+        share, note = tiles[tiles.index(f"Task {place}") + 1 :][:2]
+        assert share == f"{(task.issues - abstained - waiting) / task.issues:.0%}" != "100%"
+        assert note == f"have a category; {abstained} abstained, {waiting} not asked yet"
+
+
+def test_a_long_table_goes_to_paper_in_part_and_says_so() -> None:
+    long = replace(task_report(), low_confidence=tuple(issue(number, ("bug",), 0.2) for number in range(1, 26)))
+    words = " ".join(Page(render_html(replace(report_data(), tasks=(long,), runs=()))).words)
+    assert f"The first {PRINTED_ROWS} of 25." in words
+    assert words.count("The first") == 1, "the other table is short"
+    printed = STYLE[STYLE.index("@media print") :]
+    assert f".issues tbody tr:nth-child(n+{PRINTED_ROWS + 1})" in printed
+    assert ".paper" in STYLE[: STYLE.index("@media print")], "on a screen nothing is said to be left out"
 
 
 def test_text_in_either_direction_is_kept_apart() -> None:

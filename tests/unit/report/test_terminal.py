@@ -26,6 +26,14 @@ def test_everything_fits_into_80_columns_without_escapes() -> None:
     assert "\x1b" not in text
 
 
+def test_an_issue_that_could_not_be_told_is_not_said_to_have_a_category() -> None:
+    task = task_report()
+    text = printed(report_data(many=False), lists=False)
+    told = task.issues - sum(count.issues for count in task.categories if count.confidence is None)
+    assert 0 < told < task.asked
+    assert f"{told / task.issues:.0%} of {task.issues:,} issues have a category, {task.unclassified} not" in text
+
+
 def test_counts_shares_and_the_chart_are_in_one_row() -> None:
     row = next(line for line in printed(report_data(many=False)).splitlines() if line.startswith("bug "))
     assert row.split()[:5] == ["bug", "849", "44%", "215", "0.91"]
