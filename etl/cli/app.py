@@ -7,12 +7,14 @@ import typer
 from etl.cli import pipeline_commands, report_commands, server_commands, task_commands
 from etl.cli.doctor import doctor_command
 from etl.cli.explain_command import explain_command
+from etl.cli.purge_command import purge_command
 from etl.cli.status_command import status_command
+from etl.cli.verify_command import verify_command
 
 app = typer.Typer(
     name="issuetide",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="GitHub issues into PostgreSQL, classified once per distinct text, exported to OpenSearch for trends.\n\n"
@@ -22,26 +24,34 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and end.", is_eager=True)] = False,
-) -> None:
-    """What stands before the commands; the help of `app` is what people read."""
-    if version:
+def _print_version(wanted: bool) -> None:
+    """Answers --version while the arguments are parsed: after that a command would be missing."""
+    if wanted:
         from importlib.metadata import version as installed_version
 
         typer.echo(f"issuetide {installed_version('issuetide')}")
         raise typer.Exit
 
 
-app.command("run")(pipeline_commands.run_command)
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """What stands before the commands; the help of `app` is what people read. `version` has been answered by now."""
+
+
+app.command("run", epilog=pipeline_commands.EXIT_CODES)(pipeline_commands.run_command)
 app.command("fetch")(pipeline_commands.fetch_command)
 app.command("classify")(pipeline_commands.classify_command)
 app.command("export")(pipeline_commands.export_command)
 app.command("demo")(pipeline_commands.demo_command)
-app.command("status")(status_command)
+app.command("status", short_help="Show how everything stands and how fresh it is.")(status_command)
 app.command("doctor")(doctor_command)
 app.command("explain")(explain_command)
+app.command("verify", short_help="Compare GitHub, PostgreSQL and OpenSearch.")(verify_command)
+app.command("purge", short_help="Erase one issue or pull request for good.")(purge_command)
 app.command("report")(report_commands.report_command)
 app.add_typer(task_commands.tasks_app, name="tasks")
 app.add_typer(report_commands.dashboards_app, name="dashboards")

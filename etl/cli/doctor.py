@@ -4,12 +4,15 @@ It stands beside the commands because it looks at every implementation, which on
 and starts no server.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
+from tempfile import TemporaryFile
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from etl.cli import wiring
 from etl.cli.options import Json
@@ -18,6 +21,10 @@ from etl.errors import ConfigurationError, IssuetideError, StopError
 from etl.records import Check
 from etl.settings import Settings, read_settings
 from etl.tasks import Task, load_tasks
+
+if TYPE_CHECKING:
+    from etl.github import CredentialStatus
+
 
 _OLDEST_POSTGRESQL = 150_000  # as server_version_num counts
 _CLOCK_SKEW_SECONDS = 60
@@ -29,7 +36,10 @@ _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red", "skipped": "dim
 
 @stop
 def doctor_command(as_json: Json = False) -> int:
-    """Check every setting, credential, server, version, model and prompt; say how to mend what is wrong."""
+    """Check everything and say how to mend what is wrong.
+
+    That is every setting, credential, server, version, model and prompt.
+    """
     checks = run_checks(read_settings())
     if as_json:
         print_json([asdict(check) for check in checks])
@@ -54,6 +64,7 @@ def run_checks(settings: Settings) -> list[Check]:
     """Every check, in the order of the data's path. A check that fails does not keep the others from running."""
     parts: tuple[tuple[str, Callable[[Settings], Iterator[Check]]], ...] = (
         ("installation", _check_installation),
+        ("data folder", _check_data_folder),
         ("tasks", _check_tasks),
         ("github", _check_github),
         ("database", _check_database),
@@ -80,6 +91,24 @@ def _check_installation(settings: Settings) -> Iterator[Check]:
     )
 
 
+def _check_data_folder(settings: Settings) -> Iterator[Check]:
+    local = settings.opensearch_url is not None and settings.opensearch_url.get_secret_value() == wiring.LOCAL
+    if settings.database_url is not None and not local:
+        return  # nothing is kept there
+    folder = settings.issuetide_data_dir.expanduser()
+    nearest = next(place for place in (folder, *folder.parents) if os.access(place, os.F_OK))
+    try:
+        with TemporaryFile(dir=nearest):  # it has no name: nobody sees it, and nothing stays
+            yield Check("data folder", "ok", f"{folder} can be written to")
+    except OSError as error:
+        yield Check(
+            "data folder",
+            "failed",
+            f"{folder} cannot be written to ({nearest}: {error.strerror}): no local server can keep its data there",
+            "give that folder to the user who runs issuetide, or set ISSUETIDE_DATA_DIR to another one",
+        )
+
+
 def _check_tasks(settings: Settings) -> Iterator[Check]:
     tasks = load_tasks(settings.issuetide_tasks_dir)
     wiring.choose_tasks(settings, ())
@@ -89,23 +118,34 @@ def _check_tasks(settings: Settings) -> Iterator[Check]:
 def _check_github(settings: Settings) -> Iterator[Check]:
     from etl.github import GitHubClient
 
-    token = settings.github_token.get_secret_value() if settings.github_token else None
+    credentials = wiring.read_credentials(settings)
     where = wiring.shown_host(settings.github_api_url)
-    if token is None and settings.github_api_url == "https://api.github.com":
+    if not credentials.tokens and credentials.app is None and settings.github_api_url == "https://api.github.com":
         yield Check(
             "github token",
             "warning",
             f"GITHUB_TOKEN is not set: only public repositories, {_CALLS_WITHOUT_TOKEN} calls an hour",
             "make a token with read access to issues and set GITHUB_TOKEN",
         )
-    with GitHubClient(settings.github_api_url, token, monotonic() + _PATIENCE_SECONDS, attempts=2) as client:
-        limits = client.get("/rate_limit", "the rate limit").body
-    core = limits.get("resources", {}).get("core", {}) if isinstance(limits, dict) else {}
-    yield Check(
-        "github",
-        "ok",
-        f"{where} answers; {core.get('remaining', '?')} of {core.get('limit', '?')} calls left this hour",
-    )
+    deadline = monotonic() + _PATIENCE_SECONDS
+    with GitHubClient(settings.github_api_url, credentials, deadline, attempts=2) as client:
+        for status in client.check_credentials():
+            yield _check_credential(where, status)
+
+
+def _check_credential(where: str, status: "CredentialStatus") -> Check:
+    name = "github" if status.kind == "anonymous" else f"github: {status.place}"
+    who = f" as {status.kind} {status.account or 'unknown'}" if status.kind != "anonymous" else ""
+    if status.remaining is None:
+        budget = "no limit is known" if not status.problem else ""
+    else:
+        budget = f"{status.remaining:,} of {status.limit or 0:,} calls left this hour"
+        budget += f", all of them again at {status.resets_at:%H:%M} UTC" if status.resets_at is not None else ""
+    if status.problem:
+        is_usable = status.remaining is not None
+        detail = f"{where} answers{who}; {budget}; but {status.problem}" if is_usable else status.problem
+        return Check(name, "warning" if is_usable else "failed", detail, 'see docs/operations.md, "GitHub limits"')
+    return Check(name, "ok" if status.remaining != 0 else "warning", f"{where} answers{who}; {budget}")
 
 
 def _check_database(settings: Settings) -> Iterator[Check]:

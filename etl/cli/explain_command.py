@@ -20,7 +20,10 @@ def explain_command(
     item: Annotated[str, typer.Argument(metavar="OWNER/NAME#NUMBER", help="For example pytorch/pytorch#1234.")],
     as_json: Json = False,
 ) -> None:
-    """Explain one issue: its text as read, normalized, its ids, every answer with reason and versions, its document."""
+    """Show everything that is known of one issue.
+
+    Its text as read and normalized, its ids, every answer with reason and versions, its document.
+    """
     repository, mark, number = item.partition("#")
     if not mark or not (number.isascii() and number.isdigit()) or repository.count("/") != 1:
         raise ConfigurationError(f"{item!r} names no issue; write OWNER/NAME#NUMBER")
@@ -42,8 +45,8 @@ def _print_explanation(found: inspection.ItemExplanation) -> None:
     from rich.text import Text
 
     console, item = Console(), found.item
-    print_line(f"{item['repository']}#{item['number']} ({item['kind']}, {item['state']}) {item['title']}")
-    print_line(f"{item['url']}  version {item['row_version']}, content {item['content_hash']}")
+    print_line(f"{item['repository']}#{item['number']} ({item['kind']}, {item['state']}) {item['title'] or ''}")
+    print_line(f"{item['url'] or ''}  version {item['row_version']}, content {item['content_hash']}")
     if item["tombstone"]:
         print_line(f"no longer at its source: {item['tombstone']}")
     if item["queued"]:

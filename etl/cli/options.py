@@ -1,10 +1,38 @@
 """The options that several commands share, each said once."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 _MOST = 1_000_000_000
+
+
+def _whole_number(least: int) -> Callable[[str], int]:
+    """Reads a whole number from `least` on: typer's own ranges put their limits into every help."""
+
+    def read(word: str) -> int:
+        try:
+            number = int(word)
+        except ValueError:
+            raise typer.BadParameter(f"{word!r} is no whole number") from None
+        if not least <= number <= _MOST:
+            raise typer.BadParameter(f"{word} is not between {least} and {_MOST:,}")
+        return number
+
+    return read
+
+
+def _amount(word: str) -> float:
+    """Reads a number from 0 on; not a number (`nan`), which nothing is above or below, is none."""
+    try:
+        number = float(word)
+    except ValueError:
+        raise typer.BadParameter(f"{word!r} is no number") from None
+    if not number >= 0:
+        raise typer.BadParameter(f"{word} is not 0 or more")
+    return number
+
 
 Repositories = Annotated[
     list[str] | None,
@@ -21,12 +49,16 @@ Labels = Annotated[
     typer.Option("--label", "-l", metavar="LABEL", help="Only issues with any of these labels; several times (OR)."),
 ]
 Kinds = Annotated[
-    str, typer.Option("--kinds", help="What is stored: issue, pull_request, or both with a comma between.")
+    str,
+    typer.Option("--kinds", metavar="KINDS", help="What is stored: issue, pull_request, or both with a comma between."),
 ]
 Limit = Annotated[
     int | None,
     typer.Option(
-        "--limit", min=1, max=_MOST, metavar="N", help="Only the N newest issues; the next full run is not affected."
+        "--limit",
+        parser=_whole_number(1),
+        metavar="N",
+        help="Only the N newest issues; the next full run is not affected.",
     ),
 ]
 NoComments = Annotated[bool, typer.Option("--no-comments", help="Do not read comments.")]
@@ -40,17 +72,40 @@ Input = Annotated[
     ),
 ]
 ClassifierName = Annotated[
-    str, typer.Option("--classifier", help="claude, rules (offline), or auto: claude where ANTHROPIC_API_KEY is set.")
+    str,
+    typer.Option(
+        "--classifier",
+        metavar="NAME",
+        help="claude, rules (offline), or auto: claude where ANTHROPIC_API_KEY is set.",
+    ),
 ]
-Model = Annotated[str | None, typer.Option("--model", help="The Anthropic model; default ISSUETIDE_MODEL.")]
+Model = Annotated[
+    str | None, typer.Option("--model", metavar="NAME", help="The Anthropic model; default ISSUETIDE_MODEL.")
+]
 MaxCost = Annotated[
-    float | None, typer.Option("--max-cost-usd", min=0.0, help="Stop before this many dollars are spent.")
+    float | None,
+    typer.Option("--max-cost-usd", parser=_amount, metavar="DOLLARS", help="Stop before this many dollars are spent."),
 ]
 MaxItems = Annotated[
-    int | None, typer.Option("--max-items", min=1, max=_MOST, help="Ask about at most this many texts.")
+    int | None,
+    typer.Option("--max-items", parser=_whole_number(1), metavar="N", help="Ask about at most N texts."),
+]
+MaxCalls = Annotated[
+    int | None,
+    typer.Option("--max-calls", parser=_whole_number(1), metavar="N", help="Send at most N requests to GitHub."),
+]
+SweepCalls = Annotated[
+    int | None,
+    typer.Option(
+        "--sweep-calls",
+        parser=_whole_number(0),
+        metavar="N",
+        help="Calls per repository that re-read what is stored; default ISSUETIDE_SWEEP_CALLS, 0: none.",
+    ),
 ]
 Deadline = Annotated[
-    float | None, typer.Option("--deadline", min=0.0, metavar="MINUTES", help="End by then, also when waiting.")
+    float | None,
+    typer.Option("--deadline", parser=_amount, metavar="MINUTES", help="End by then, also when waiting."),
 ]
 DryRun = Annotated[
     bool,
@@ -60,5 +115,8 @@ DryRun = Annotated[
 ]
 OutcomeJson = Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-LogFormat = Annotated[str, typer.Option("--log-format", help="text or json, one line per stage on standard error.")]
+LogFormat = Annotated[
+    str,
+    typer.Option("--log-format", metavar="FORMAT", help="text or json, one line per stage on standard error."),
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also log details.")]

@@ -4,7 +4,7 @@ import functools
 import logging
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import typer
@@ -91,8 +91,9 @@ def outcome_lines(plan: Plan, outcome: RunOutcome, *, dry_run: bool) -> list[str
     if plan.fetches:
         lines.append(
             f"  fetched     {counts['items_read']:,} items read, {counts['items_new']:,} new,"
-            f" {counts['items_changed']:,} changed ({counts['api_calls']} API calls)"
+            f" {counts['items_changed']:,} changed"
         )
+        lines += _github_lines(counts)
     if counts["characters_replaced"]:
         lines.append(f"  cleaned     {counts['characters_replaced']} characters that PostgreSQL refuses")
     lines.append(f"  texts       {counts['texts_new']:,} new")
@@ -114,6 +115,21 @@ def outcome_lines(plan: Plan, outcome: RunOutcome, *, dry_run: bool) -> list[str
         why = "" if plan.sink is not None else " (OPENSEARCH_URL is not set)"
         lines.append(f"  to export   {tally.waiting_documents:,} documents wait in PostgreSQL{why}")
     lines += [f"  left behind {plain_line(note, _LONGEST_LINE)}" for note in tally.notes]
+    return lines
+
+
+def _github_lines(counts: Mapping[str, int]) -> list[str]:
+    """What a run asked of GitHub, and what its sweep found; nothing for a run that read a file."""
+    if not counts["api_calls"]:
+        return []
+    left = f", {counts['rate_limit_left']:,} left" if "rate_limit_left" in counts else ""
+    waited = f", waited {counts['waited_seconds']:,} s" if counts["waited_seconds"] else ""
+    lines = [f"  GitHub      {counts['api_calls']:,} calls{left}{waited}"]
+    if counts["sweep_calls"]:
+        lines.append(
+            f"  swept       {counts['sweep_calls']:,} of the calls: {counts['items_vanished']:,} items vanished,"
+            f" {counts['items_returned']:,} are back, {counts['comments_vanished']:,} comments deleted"
+        )
     return lines
 
 
@@ -148,10 +164,12 @@ def print_chart(store: Store, plan: Plan) -> None:
 
 
 def print_demo_end(settings: Settings, issue: str) -> None:
-    """Where the demo's data is, and the next three commands to try; `issue` is one worth explaining."""
+    """Where the demo's data is, and the next commands to try; `issue` is one worth explaining."""
     me = shlex.quote(sys.argv[0])
     typer.echo(f"""
 The data is in {settings.issuetide_data_dir}: a PostgreSQL and an OpenSearch, which go on running.
+They are what every command uses where DATABASE_URL is not set and OPENSEARCH_URL=local is: for issues of your own,
+delete that folder first (after `servers stop`), or set ISSUETIDE_DATA_DIR to another one.
 Next, try:
   {me} report --html report.html
       the trends as one page for your browser
@@ -159,4 +177,6 @@ Next, try:
       everything known of one issue: text, ids, answers, documents
   {me} db shell
       a SQL prompt; docs/sql.md has the views and examples
+  OPENSEARCH_URL=local {me} status
+      what is stored and what OpenSearch holds of it
 And when you are done: {me} servers stop""")

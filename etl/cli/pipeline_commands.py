@@ -1,7 +1,8 @@
 """`run` and the stages as commands of their own: `fetch`, `classify`, `export`; and `demo`."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -12,19 +13,34 @@ from etl import errors
 from etl.cli import options, wiring
 from etl.cli.output import print_demo_end, print_outcome, stop
 from etl.cli.progress import make_progress, set_up_logging
-from etl.cli.server_commands import start_servers
+from etl.cli.server_commands import start_local_opensearch, start_local_postgres
 from etl.db.queries.exports import delete_dead_letters
-from etl.db.queries.inspection import select_most_discussed_issue
+from etl.db.queries.inspection import select_most_discussed_issue, select_repository_names
 from etl.db.store import Store
-from etl.demo import sample_path
-from etl.pipeline import Fetch, Plan, RunOutcome, run
+from etl.demo import SAMPLE_REPOSITORIES, sample_path
+from etl.pipeline import Fetch, Plan, RunOutcome, record_failure, run
 from etl.records import Kind, Scope
 from etl.settings import Settings, read_settings
 from etl.tasks import load_tasks
 
+EXIT_CODES = """\b
+Exit codes:
+  0    ok
+  1    failed unexpectedly
+  2    wrong usage
+  3    configuration: a person must act
+  4    partial: something was left behind and is named
+  5    stopped by a budget
+  6    stopped by a rate limit
+  7    locked: another run has the same scope
+  8    a server is unavailable
+  130  interrupted
+docs/operations.md says what to do about each.
+"""
+
 
 @dataclass(frozen=True, slots=True)
-class _Session:
+class Session:
     """What every command here begins with: the settings, when to end (`time.monotonic()`), how to report."""
 
     settings: Settings
@@ -32,14 +48,14 @@ class _Session:
     as_json: bool
 
 
-def _begin(
+def begin(
     log_format: str,
     *,
     as_json: bool,
     verbose: bool,
     minutes: float | None = None,
     **overrides: Any,  # noqa: ANN401  (settings)
-) -> _Session:
+) -> Session:
     """Sets up the log, then reads the settings; `overrides` win over what they say.
 
     Raises:
@@ -49,10 +65,10 @@ def _begin(
         raise errors.ConfigurationError(f"--log-format {log_format} is unknown; use text or json")
     set_up_logging(log_format, verbose=verbose)
     settings = read_settings(**overrides)
-    return _Session(settings, wiring.deadline_of(settings, minutes), as_json)
+    return Session(settings, wiring.deadline_of(settings, minutes), as_json)
 
 
-def _finish(session: _Session, store: Store, plan: Plan, *, chart: bool | None = None) -> RunOutcome:
+def _finish(session: Session, store: Store, plan: Plan, *, chart: bool | None = None) -> RunOutcome:
     """Runs the plan and prints its outcome, with a chart where a person is looking (or `chart` says so)."""
     try:
         outcome = run(store, plan, make_progress())
@@ -63,17 +79,44 @@ def _finish(session: _Session, store: Store, plan: Plan, *, chart: bool | None =
     return outcome
 
 
-def _command_line() -> str:
+def command_line() -> str:
+    """How the user called the command, for the run's record."""
     return " ".join(["issuetide", *sys.argv[1:]])
+
+
+@contextmanager
+def recorded(session: Session, repositories: Sequence[str], *, dry_run: bool) -> Iterator[None]:
+    """Lets a run that cannot even begin leave its record: a token or an address may be wrong hour after hour.
+
+    Where there is no database to write it into, only the message is left.
+    """
+    try:
+        yield
+    except errors.StopError as stop:
+        with suppress(errors.IssuetideError):
+            url = None if dry_run else wiring.find_running_database(session.settings)
+            if url is not None:
+                with closing(Store(url)) as store:
+                    record_failure(store, Plan(command=command_line(), repositories=repositories), stop)
+        raise
 
 
 def _scope(
     repositories: list[str] | None, labels: list[str] | None, kinds: str, limit: int | None, *, no_comments: bool
 ) -> Scope:
-    return Scope(tuple(repositories or ()), tuple(labels or ()), _kinds(kinds), not no_comments, limit)
+    from etl.sources.github_json import check_full_name
+
+    for name in repositories or ():
+        check_full_name(name)
+    return Scope(tuple(repositories or ()), tuple(labels or ()), parse_kinds(kinds), not no_comments, limit)
 
 
-def _kinds(words: str) -> tuple[Kind, ...]:
+def parse_kinds(words: str) -> tuple[Kind, ...]:
+    """The kinds of items that --kinds names.
+
+    Raises:
+        ConfigurationError: one is unknown, or none is named.
+    """
     kinds = tuple(word.strip() for word in words.split(",") if word.strip())
     for kind in kinds:
         if kind not in {"issue", "pull_request"}:
@@ -83,10 +126,10 @@ def _kinds(words: str) -> tuple[Kind, ...]:
     return cast("tuple[Kind, ...]", kinds)
 
 
-def _fetches(session: _Session, scope: Scope, input_file: str | None) -> Sequence[Fetch]:
+def _fetches(session: Session, scope: Scope, input_file: str | None, max_calls: int | None) -> Sequence[Fetch]:
     if input_file is not None:
         return wiring.make_file_fetches(input_file, scope)
-    return wiring.make_github_fetches(session.settings, scope, session.deadline)
+    return wiring.make_github_fetches(session.settings, scope, session.deadline, max_calls)
 
 
 def _most_texts(settings: Settings, max_items: int | None) -> int | None:
@@ -107,35 +150,39 @@ def run_command(
     model: options.Model = None,
     max_cost_usd: options.MaxCost = None,
     max_items: options.MaxItems = None,
+    max_calls: options.MaxCalls = None,
+    sweep_calls: options.SweepCalls = None,
     deadline: options.Deadline = None,
     dry_run: options.DryRun = False,
     as_json: options.OutcomeJson = False,
     log_format: options.LogFormat = "text",
     verbose: options.Verbose = False,
 ) -> int:
-    """Fetch what changed, classify what is new, export what the dashboards lack. Made to be run every hour.
+    """Fetch what changed, classify what is new, export the rest. Made to be run every hour.
 
     The first run loads history, the next ones only what changed. It may be stopped at any moment: the next run goes
-    on from there. What the exit codes mean is said in docs/operations.md.
+    on from there.
 
     Example: issuetide run --repo pytorch/pytorch --task user_error --label "oncall: export" --label "oncall: pt2"
     """
     if skip_fetch and input_file is not None:
         raise errors.ConfigurationError("--skip-fetch and --input exclude each other; leave one out")
-    session = _begin(log_format, as_json=as_json, verbose=verbose, minutes=deadline)
+    session = begin(log_format, as_json=as_json, verbose=verbose, minutes=deadline)
     settings, end = session.settings, session.deadline
     scope = _scope(repo, label, kinds, limit, no_comments=no_comments)
-    plan = Plan(
-        command=_command_line(),
-        tasks=wiring.choose_tasks(settings, task or ()),
-        classifier=wiring.make_classifier(settings, classifier, model, max_cost_usd, end),
-        fetches=() if skip_fetch else _fetches(session, scope, input_file),
-        sink=wiring.make_sink(settings, end),
-        repositories=scope.repositories,
-        labels=scope.labels,
-        max_items=_most_texts(settings, max_items),
-        deadline=end,
-    )
+    with recorded(session, scope.repositories, dry_run=dry_run):
+        plan = Plan(
+            command=command_line(),
+            tasks=wiring.choose_tasks(settings, task or ()),
+            classifier=wiring.make_classifier(settings, classifier, model, max_cost_usd, end),
+            fetches=() if skip_fetch else _fetches(session, scope, input_file, max_calls),
+            sweep=wiring.plan_sweep(settings, sweep_calls),
+            sink=wiring.make_sink(settings, end),
+            repositories=scope.repositories,
+            labels=scope.labels,
+            max_items=_most_texts(settings, max_items),
+            deadline=end,
+        )
     return _finish(session, wiring.open_store(settings, dry_run=dry_run), plan).exit_code
 
 
@@ -147,21 +194,37 @@ def fetch_command(
     limit: options.Limit = None,
     no_comments: options.NoComments = False,
     input_file: options.Input = None,
+    max_calls: options.MaxCalls = None,
+    sweep_calls: options.SweepCalls = None,
+    replay_rejected: Annotated[
+        bool,
+        typer.Option(
+            "--replay-rejected",
+            help="First read again what could not be used before, as a newer release may; alone without --repo.",
+        ),
+    ] = False,
     deadline: options.Deadline = None,
     dry_run: options.DryRun = False,
     as_json: options.OutcomeJson = False,
     log_format: options.LogFormat = "text",
     verbose: options.Verbose = False,
 ) -> int:
-    """Only fetch: bring what changed at GitHub (or in a file) into PostgreSQL, with its texts and their ids."""
-    session = _begin(log_format, as_json=as_json, verbose=verbose, minutes=deadline)
+    """Only fetch: bring what changed into PostgreSQL.
+
+    From GitHub or a file; the texts and their ids are made as well.
+    """
+    session = begin(log_format, as_json=as_json, verbose=verbose, minutes=deadline)
     scope = _scope(repo, label, kinds, limit, no_comments=no_comments)
-    plan = Plan(
-        command=_command_line(),
-        fetches=_fetches(session, scope, input_file),
-        repositories=scope.repositories,
-        deadline=session.deadline,
-    )
+    only_replay = replay_rejected and not scope.repositories and input_file is None
+    with recorded(session, scope.repositories, dry_run=dry_run):
+        plan = Plan(
+            command=command_line(),
+            fetches=() if only_replay else _fetches(session, scope, input_file, max_calls),
+            sweep=wiring.plan_sweep(session.settings, sweep_calls),
+            replay=wiring.resolve("etl.sources.replay:parse_rejected") if replay_rejected else None,
+            repositories=scope.repositories,
+            deadline=session.deadline,
+        )
     return _finish(session, wiring.open_store(session.settings, dry_run=dry_run), plan).exit_code
 
 
@@ -180,18 +243,22 @@ def classify_command(
     log_format: options.LogFormat = "text",
     verbose: options.Verbose = False,
 ) -> int:
-    """Only classify: answer the tasks for every stored text that has no answer yet, newest first."""
-    session = _begin(log_format, as_json=as_json, verbose=verbose, minutes=deadline)
+    """Only classify: answer the tasks for what has no answer yet.
+
+    Without --repo that is every stored text, newest first.
+    """
+    session = begin(log_format, as_json=as_json, verbose=verbose, minutes=deadline)
     settings, end = session.settings, session.deadline
-    plan = Plan(
-        command=_command_line(),
-        tasks=wiring.choose_tasks(settings, task or ()),
-        classifier=wiring.make_classifier(settings, classifier, model, max_cost_usd, end),
-        repositories=tuple(repo or ()),
-        labels=tuple(label or ()),
-        max_items=_most_texts(settings, max_items),
-        deadline=end,
-    )
+    with recorded(session, tuple(repo or ()), dry_run=dry_run):
+        plan = Plan(
+            command=command_line(),
+            tasks=wiring.choose_tasks(settings, task or ()),
+            classifier=wiring.make_classifier(settings, classifier, model, max_cost_usd, end),
+            repositories=tuple(repo or ()),
+            labels=tuple(label or ()),
+            max_items=_most_texts(settings, max_items),
+            deadline=end,
+        )
     return _finish(session, wiring.open_store(settings, dry_run=dry_run), plan).exit_code
 
 
@@ -208,30 +275,41 @@ def export_command(
     log_format: options.LogFormat = "text",
     verbose: options.Verbose = False,
 ) -> int:
-    """Only export: write every document that the OpenSearch index (or a file of JSON lines) lacks."""
-    session = _begin(log_format, as_json=as_json, verbose=verbose)
+    """Only export: write every document that the index lacks.
+
+    The index is that of OPENSEARCH_URL, or a file of JSON lines.
+    """
+    session = begin(log_format, as_json=as_json, verbose=verbose)
     settings, end = session.settings, session.deadline
-    sink = wiring.make_sink(settings, end) if jsonl is None else wiring.make_jsonl_sink(jsonl)
-    if sink is None:
-        raise errors.ConfigurationError(
-            "OPENSEARCH_URL is not set; set it (or use `local`, or --jsonl FILE); the documents wait meanwhile"
-        )
+    with recorded(session, (), dry_run=dry_run):
+        sink = wiring.make_sink(settings, end) if jsonl is None else wiring.make_jsonl_sink(jsonl)
+        if sink is None:
+            raise errors.ConfigurationError(
+                "OPENSEARCH_URL is not set; set it (or use `local`, or --jsonl FILE); the documents wait meanwhile"
+            )
     store = wiring.open_store(settings, dry_run=dry_run)
     if replay_dead_letters:
         with store.transaction() as connection:
             delete_dead_letters(connection)
-    return _finish(session, store, Plan(command=_command_line(), sink=sink, deadline=end)).exit_code
+    return _finish(session, store, Plan(command=command_line(), sink=sink, deadline=end)).exit_code
 
 
 @stop
 def demo_command(
-    as_json: options.OutcomeJson = False, log_format: options.LogFormat = "text", verbose: options.Verbose = False
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Also where the embedded database holds issues of your own.")
+    ] = False,
+    as_json: options.OutcomeJson = False,
+    log_format: options.LogFormat = "text",
+    verbose: options.Verbose = False,
 ) -> int:
-    """Try it all: start local servers, run the whole pipeline on the bundled sample, show what came out.
+    """Try it all on a bundled sample of invented issues.
 
-    Needs nothing but the extra `servers`: no key, no Docker. What it started goes on; `issuetide servers stop` ends it.
+    Starts a local PostgreSQL and OpenSearch, runs the whole pipeline with the offline classifier and shows what came
+    out. Needs nothing but the extra `servers`: no key, no Docker. What it started goes on; `issuetide servers stop`
+    ends it.
     """
-    session = _begin(
+    session = begin(
         log_format,
         as_json=as_json,
         verbose=verbose,
@@ -240,9 +318,12 @@ def demo_command(
         issuetide_index_prefix="issuetide",
     )
     settings, end = session.settings, session.deadline
-    start_servers(settings)
+    start_local_postgres(settings)
+    if not anyway:
+        refuse_to_mix(settings)
+    start_local_opensearch(settings)
     plan = Plan(
-        command=_command_line(),
+        command=command_line(),
         fetches=wiring.make_file_fetches(str(sample_path()), Scope()),
         tasks=tuple(load_tasks().values()),
         classifier=wiring.make_classifier(settings, "rules", None, None, end),
@@ -253,6 +334,22 @@ def demo_command(
     if not as_json:
         print_demo_end(settings, _issue_to_explain(settings))
     return outcome.exit_code
+
+
+def refuse_to_mix(settings: Settings) -> None:
+    """Keeps invented issues out of real trends.
+
+    Raises:
+        ConfigurationError: the embedded database holds other repositories than the sample's.
+    """
+    with wiring.opened_store(settings) as store, store.transaction() as connection:
+        own = sorted(set(select_repository_names(connection)) - set(SAMPLE_REPOSITORIES))
+    if own:
+        more = f" and {len(own) - 1} more" if len(own) > 1 else ""
+        raise errors.ConfigurationError(
+            f"the embedded database in {settings.issuetide_data_dir} holds {own[0]}{more}, and the demo would mix"
+            " invented issues in; set ISSUETIDE_DATA_DIR to another folder for the demo, or give --anyway"
+        )
 
 
 def _issue_to_explain(settings: Settings) -> str:

@@ -38,7 +38,10 @@ def report_command(
     as_csv: Annotated[bool, typer.Option("--csv", help="Every answer of one task as CSV.")] = False,
     uncertain: Annotated[bool, typer.Option("--uncertain", help="With --json or --csv: only abstained ones.")] = False,
 ) -> None:
-    """Show the trends: per task the categories with their course, and what needs a look. Or write them as a file."""
+    """Show the trends, or write them as a file.
+
+    Per task the categories with their course, and what needs a look.
+    """
     from importlib.metadata import version
 
     from etl.report.data import collect_report
@@ -94,14 +97,19 @@ def _print_answers(
 @dashboards_app.command("import")
 @stop
 def dashboards_import_command(
-    url: Annotated[str | None, typer.Option("--url", help="OpenSearch Dashboards; default DASHBOARDS_URL.")] = None,
-    tenant: Annotated[
-        str | None, typer.Option("--tenant", help="Tenant of the security plugin; `global` is everyone's.")
+    url: Annotated[
+        str | None, typer.Option("--url", metavar="URL", help="OpenSearch Dashboards; default DASHBOARDS_URL.")
     ] = None,
-    task: Annotated[str | None, typer.Option("--task", "-t", help="The task that is shown first.")] = None,
+    tenant: Annotated[
+        str | None,
+        typer.Option("--tenant", metavar="NAME", help="Tenant of the security plugin; `global` is everyone's."),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", "-t", metavar="NAME", help="The task that is shown first.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Import the dashboards into OpenSearch Dashboards and read every object back. Safe to repeat."""
+    """Import the dashboards and read every object back. Safe to repeat."""
     from dataclasses import asdict
 
     from etl.dashboards.importing import import_dashboards

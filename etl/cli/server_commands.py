@@ -19,18 +19,24 @@ servers_app = typer.Typer(no_args_is_help=True, help="The local PostgreSQL and O
 database_app = typer.Typer(no_args_is_help=True, help="The database: its structure, its address, a SQL prompt.")
 
 
-def start_servers(settings: Settings) -> None:
-    """Starts both local servers unless they run; the first time this downloads OpenSearch (about 160 MB)."""
-    from etl.servers.opensearch import start_opensearch
+def start_local_postgres(settings: Settings) -> None:
+    """Starts the embedded PostgreSQL unless it runs."""
     from etl.servers.postgres import start_postgres
 
-    def announce(line: str) -> None:
-        typer.echo(line, err=True)
-
-    announce("starting PostgreSQL …")
+    _announce("starting PostgreSQL …")
     start_postgres(settings.issuetide_data_dir)
-    announce("starting OpenSearch …")
-    start_opensearch(settings.issuetide_data_dir, announce=announce)
+
+
+def start_local_opensearch(settings: Settings) -> None:
+    """Starts the local OpenSearch unless it runs; the first time this downloads it (about 160 MB)."""
+    from etl.servers.opensearch import start_opensearch
+
+    _announce("starting OpenSearch …")
+    start_opensearch(settings.issuetide_data_dir, announce=_announce)
+
+
+def _announce(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 def server_statuses(settings: Settings) -> list[ServerStatus]:
@@ -46,7 +52,8 @@ def server_statuses(settings: Settings) -> list[ServerStatus]:
 def start_command() -> None:
     """Start the local PostgreSQL and OpenSearch, and leave them running."""
     settings = read_settings()
-    start_servers(settings)
+    start_local_postgres(settings)
+    start_local_opensearch(settings)
     _print_statuses(server_statuses(settings), as_json=False)
     typer.echo("With DATABASE_URL unset the PostgreSQL is used; set OPENSEARCH_URL=local to use the OpenSearch.")
 
@@ -84,7 +91,10 @@ def _print_statuses(statuses: list[ServerStatus], *, as_json: bool) -> None:
 @database_app.command("upgrade")
 @stop
 def upgrade_command() -> None:
-    """Bring the database's structure up to this release. Safe to repeat; back up first when it holds years of data."""
+    """Bring the database's structure up to this release.
+
+    Safe to repeat; back up first when it holds years of data.
+    """
     from etl.db.migrate import HEAD, upgrade
 
     database = wiring.find_database(read_settings())
@@ -95,7 +105,7 @@ def upgrade_command() -> None:
 @database_app.command("revision")
 @stop
 def revision_command() -> None:
-    """Show the database's revision and the one that this release needs."""
+    """Show the database's revision and the one that is needed."""
     from etl.db.migrate import HEAD, current_revision
     from etl.db.store import Store
 
@@ -110,7 +120,7 @@ def revision_command() -> None:
 @database_app.command("url")
 @stop
 def url_command() -> None:
-    """Print the URL of the embedded PostgreSQL, for psql and other tools (one with a password is never printed)."""
+    """Print the database's URL, for psql and other tools. A password in it is never printed."""
     settings = read_settings()
     if settings.database_url is not None:
         from etl.db.connection import shown_url
@@ -123,8 +133,9 @@ def url_command() -> None:
 @database_app.command("shell")
 @stop
 def shell_command() -> None:
-    """Open psql on the database: yours, or the one that comes with the embedded PostgreSQL.
+    """Open psql on the database.
 
+    psql is yours, or the one that comes with the embedded PostgreSQL.
     SQL may be piped in; it ends at the first error. The exit codes are psql's: 0 done, 2 no connection, 3 wrong SQL.
     """
     database = wiring.find_database(read_settings())

@@ -1,15 +1,19 @@
 """`status`: how everything stands, by what PostgreSQL knows."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from etl.cli import wiring
-from etl.cli.options import Json
+from etl.cli.freshness import ago, find_stale, only_named, parse_age, reach_words
+from etl.cli.options import Json, Repositories
 from etl.cli.output import print_json, print_line, stop
 from etl.db.queries import exports, inspection, runs
 from etl.db.queries.classifications import count_unanswered
 from etl.db.store import Store
+from etl.errors import EXIT_STALE
 from etl.settings import Settings, read_settings
 from etl.stages.export import count_waiting_documents
 
@@ -18,32 +22,68 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _SHOWN = 5
-"""How many dead letters and runs are shown, the newest."""
+"""How many dead letters, rejected items and runs are shown, the newest."""
 
 
 @stop
-def status_command(as_json: Json = False) -> None:
-    """Show how everything stands: repositories and their freshness, what waits, the last runs, the sink."""
+def status_command(
+    repo: Repositories = None,
+    max_age: Annotated[
+        str | None,
+        typer.Option(
+            "--max-age",
+            metavar="TIME",
+            help="Only check: say what was last read longer ago than this (2h, 90m, 1d), and end with code 10 if any.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Show how everything stands: repositories, how fresh each list is, the sweep, what waits, the last runs.
+
+    For monitoring: issuetide status --max-age 2h
+    """
+    age = None if max_age is None else parse_age(max_age)
+    named = tuple(repo or ())
     settings = read_settings()
     with wiring.opened_store(settings) as store:
-        standing = _collect_standing(settings, store)
+        if age is not None and not as_json:
+            with store.transaction() as connection:
+                streams = only_named(inspection.select_freshness(connection), named)
+            return _print_stale(streams, find_stale(streams, age, named), str(max_age))
+        standing = _collect_standing(settings, store, named)
+    stale = [] if age is None else find_stale(standing["streams"], age, named)
     if as_json:
-        print_json(standing)
+        print_json({**standing, **({} if age is None else {"max_age_seconds": age, "stale": stale})})
     else:
         _print_status(standing)
+    return EXIT_STALE if stale else 0
 
 
-def _collect_standing(settings: Settings, store: Store) -> dict[str, Any]:
+def _print_stale(streams: Sequence[dict[str, Any]], stale: Sequence[str], max_age: str) -> int:
+    for line in stale:
+        print_line(f"stale: {line}")
+    if stale:
+        return EXIT_STALE
+    oldest = min((stream["read_at"] for stream in streams if stream["read_at"] is not None), default=None)
+    what = f"all of {len({stream['repository'] for stream in streams})} repositories"
+    print_line(f"fresh: {what} read within {max_age}; the oldest reading is from {ago(oldest)}")
+    return 0
+
+
+def _collect_standing(settings: Settings, store: Store, named: Sequence[str]) -> dict[str, Any]:
     with store.transaction() as connection:
         standing: dict[str, Any] = {
             "database": "embedded PostgreSQL" if settings.database_url is None else "DATABASE_URL",
-            "repositories": inspection.select_repository_status(connection),
+            "repositories": only_named(inspection.select_repository_status(connection), named),
+            "streams": only_named(inspection.select_freshness(connection), named),
+            "sweeps": only_named(inspection.select_sweeps(connection), named),
             "totals": inspection.select_totals(connection),
             "unanswered_texts": count_unanswered(connection),
             "dead_letters": [
                 {"document": document, "reason": reason}
                 for document, reason in exports.select_dead_letters(connection, _SHOWN)
             ],
+            "rejected_items": inspection.select_rejected_lines(connection, _SHOWN),
             "runs": runs.select_last_runs(connection, _SHOWN),
         }
     return {**standing, "sink": _sink_standing(settings, store)}
@@ -61,6 +101,8 @@ def _print_status(standing: dict[str, Any]) -> None:
 
     console = Console()
     _print_repositories(console, standing["repositories"], standing["database"])
+    _print_streams(console, standing["streams"])
+    _print_sweeps(console, standing["sweeps"])
     totals, sink = standing["totals"], standing["sink"]
     console.print(
         f"{totals['texts']:,} distinct texts, {totals['answers']:,} answers in the ledger,"
@@ -74,38 +116,85 @@ def _print_status(standing: dict[str, Any]) -> None:
         console.print(f"sink {sink['name']}: {sink['waiting_documents']:,} documents wait")
     for letter in standing["dead_letters"]:
         print_line(f"dead letter {letter['document']}: {letter['reason']}")
+    if totals["rejected_items"]:
+        print_line(f"{totals['rejected_items']:,} items could not be used and are kept, the newest:")
+    for rejected in standing["rejected_items"]:
+        print_line(f"rejected item: {rejected['line']}")
     _print_runs(console, standing["runs"])
 
 
-def _make_table(title: str) -> "Table":
+def _make_table(title: str, *headings: str, left: int = 1) -> "Table":
+    """A table whose first `left` columns are words; what stands in the others stays in one line."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    return Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for place, heading in enumerate(headings):
+        if place < left:
+            table.add_column(heading, overflow="fold")
+        else:
+            table.add_column(heading, justify="right", no_wrap=True)
+    return table
 
 
 def _print_repositories(console: "Console", repositories: Sequence[dict[str, Any]], database: str) -> None:
     from rich.markup import escape
 
-    table = _make_table(f"Repositories ({database})")
-    table.add_column("repository", overflow="fold")
-    for heading in ("issues", "open", "comments"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("newest change", "last good run"):
-        table.add_column(heading, no_wrap=True)
+    numbers = ("issues", "open", "pull_requests", "comments", "vanished")
+    table = _make_table(
+        f"Repositories ({database})",
+        "repository",
+        *("pulls" if name == "pull_requests" else name for name in numbers),
+        "newest change",
+        "last good run",
+    )
     for row in repositories:
-        counts = (f"{row[name]:,}" for name in ("issues", "open", "comments"))
-        table.add_row(escape(row["repository"]), *counts, _ago(row["newest_change"]), _ago(row["last_good_run"]))
+        counts = (f"{row[name]:,}" for name in numbers)
+        table.add_row(escape(row["repository"]), *counts, ago(row["newest_change"]), ago(row["last_good_run"]))
     console.print(table)
+    for row in repositories:
+        if words := reach_words(row):
+            print_line(f"{row['repository']}: {words}")
+        if row["purged"]:
+            print_line(f"{row['repository']}: {row['purged']:,} purged")
     for task, names in _repositories_by_task(repositories).items():
         console.print(f"task {task} is asked of {names}", markup=False, highlight=False)
 
 
+def _print_streams(console: "Console", streams: Sequence[dict[str, Any]]) -> None:
+    from rich.markup import escape
+
+    table = _make_table("Freshness", "repository", "list", "only", "read to its end", left=3)
+    for stream in streams:
+        if stream["stream"] is None:
+            what, read = ("from files", "") if stream["has_items"] else ("", "never")
+        else:
+            what, read = stream["stream"], ago(stream["read_at"])
+        table.add_row(escape(stream["repository"]), what, escape(stream["filter"] or ""), read)
+    console.print(table)
+
+
+def _print_sweeps(console: "Console", sweeps: Sequence[dict[str, Any]]) -> None:
+    from rich.markup import escape
+
+    if not sweeps:
+        return
+    table = _make_table("Sweep", "repository", "of", "round began", "checked", "finished", left=2)
+    for sweep in sweeps:
+        share = 100 * sweep["checked"] // sweep["items"] if sweep["items"] else 100
+        finished = ago(sweep["finished_at"]) if sweep["finished_at"] is not None else "under way"
+        table.add_row(
+            escape(sweep["repository"]), escape(sweep["filter"]), ago(sweep["started_at"]), f"{share} %", finished
+        )
+    console.print(table)
+
+
 def _print_runs(console: "Console", last_runs: Sequence[dict[str, Any]]) -> None:
-    table = _make_table("Last runs (UTC)")
-    for heading in ("run", "started", "status", "read", "new", "changed", "asked", "documents", "dollars"):
-        table.add_column(heading, no_wrap=True, justify="left" if heading in {"started", "status"} else "right")
-    numbers = ("items_read", "items_new", "items_changed", "texts_asked", "documents_written")
+    headings = ("run", "started", "status", "read", "new", "changed", "asked", "documents", "calls", "dollars")
+    table = _make_table("Last runs (UTC)", *headings, left=0)
+    for column in table.columns[1:3]:
+        column.justify = "left"
+    numbers = ("items_read", "items_new", "items_changed", "texts_asked", "documents_written", "api_calls")
     for run in last_runs:
         started = run["started_at"].astimezone(UTC).strftime("%m-%d %H:%M")
         counts = (f"{run[name]:,}" for name in numbers)
@@ -114,6 +203,18 @@ def _print_runs(console: "Console", last_runs: Sequence[dict[str, Any]]) -> None
     for run in last_runs:
         if run["error"]:
             print_line(f"run {run['run_id']}: {run['error']}")
+    _print_calls(next((run for run in last_runs if run["api_calls"]), None))
+
+
+def _print_calls(run: dict[str, Any] | None) -> None:
+    """What the last run that asked GitHub used of it."""
+    if run is None:
+        return
+    left = "" if run["rate_limit_left"] is None else f"; {run['rate_limit_left']:,} calls were left this hour"
+    print_line(
+        f"run {run['run_id']}: {run['api_calls']:,} calls to GitHub, {run['sweep_calls']:,} of them by the sweep,"
+        f" {run['waited_seconds']:,} s waited{left}"
+    )
 
 
 def _repositories_by_task(repositories: Sequence[dict[str, Any]]) -> dict[str, str]:
@@ -125,14 +226,3 @@ def _repositories_by_task(repositories: Sequence[dict[str, Any]]) -> dict[str, s
     return {
         task: ", ".join(names) if len(names) <= 5 else f"{len(names)} repositories" for task, names in found.items()
     }
-
-
-def _ago(moment: datetime | None) -> str:
-    """How long ago `moment` was, in the largest unit that fits."""
-    if moment is None:
-        return "never"
-    seconds = max((datetime.now(UTC) - moment).total_seconds(), 0.0)
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit} ago"
-    return "just now"

@@ -1,4 +1,4 @@
-"""`tasks list|check`: the questions that can be asked."""
+"""`tasks list|show|check`: the questions that can be asked."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +9,7 @@ from etl.cli.options import Json
 from etl.cli.output import print_json, stop
 from etl.errors import ConfigurationError, IssuetideError
 from etl.settings import read_settings
-from etl.tasks import Task, load_tasks, parse_task
+from etl.tasks import Task, load_tasks, parse_task, select_tasks
 
 tasks_app = typer.Typer(no_args_is_help=True, help="The questions that can be asked (task files).")
 
@@ -44,12 +44,29 @@ def _task_values(task: Task) -> dict[str, Any]:
     }
 
 
+@tasks_app.command("show")
+@stop
+def tasks_show_command(name: Annotated[str, typer.Argument(metavar="NAME", help="As `tasks list` calls it.")]) -> None:
+    """Print a task's file, to read or to copy from.
+
+    For a task of your own: issuetide tasks show issue_kind >my_tasks/my_kind.toml, change its `name`, and set
+    ISSUETIDE_TASKS_DIR to that folder.
+    """
+    (task,) = select_tasks(load_tasks(read_settings().issuetide_tasks_dir), [name])
+    typer.echo(Path(task.path).read_text(encoding="utf-8"), nl=False)
+
+
 @tasks_app.command("check")
 @stop
 def tasks_check_command(
-    files: Annotated[list[Path] | None, typer.Argument(help="Task files; default: all that a run would load.")] = None,
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE …", help="Task files; default: all that a run would load.")
+    ] = None,
 ) -> int:
-    """Check task files and say what is wrong with each; the exit code says whether all were right."""
+    """Check task files and say what is wrong with each.
+
+    The exit code says whether all were right: 0, else 3.
+    """
     if not files:
         typer.echo(f"{len(load_tasks(read_settings().issuetide_tasks_dir))} tasks are right")
         return 0

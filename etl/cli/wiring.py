@@ -5,10 +5,11 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from etl.classifiers import CLASSIFIERS
@@ -22,7 +23,12 @@ from etl.settings import Settings
 from etl.sinks import SINKS
 from etl.sinks.base import Sink
 from etl.sources import SOURCES
+from etl.stages.sweep import SweepPlan
 from etl.tasks import Task, load_tasks, select_tasks
+
+if TYPE_CHECKING:
+    from etl.github import GitHubClient
+    from etl.github_credentials import Credentials
 
 _log = logging.getLogger(__name__)
 
@@ -84,6 +90,15 @@ def opened_store(settings: Settings) -> Iterator[Store]:
         yield store
     finally:
         store.close()
+
+
+def find_running_database(settings: Settings) -> str | None:
+    """The URL of the database of the settings, if that is there without starting a server; else None."""
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    from etl.servers.postgres import postgres_status
+
+    return postgres_status(settings.issuetide_data_dir).url
 
 
 def opensearch_address(settings: Settings) -> str | None:
@@ -164,23 +179,60 @@ def choose_task_names(settings: Settings) -> list[str]:
     return [name.strip() for name in settings.issuetide_task.split(",") if name.strip()]
 
 
-def make_github_fetches(settings: Settings, scope: Scope, deadline: float) -> list[Fetch]:
+def read_credentials(settings: Settings) -> "Credentials":
+    """What the settings give to ask GitHub with: tokens, an App, both, or nothing.
+
+    Raises:
+        ConfigurationError: a token or the App's key cannot be one.
+    """
+    from etl.github_credentials import Credentials, read_app, read_tokens
+
+    token, key = settings.github_token, settings.github_app_private_key
+    app = read_app(
+        settings.github_app_id,
+        key.get_secret_value() if key else None,
+        settings.github_app_private_key_file,
+        settings.github_app_installation_id,
+    )
+    return Credentials(read_tokens(token.get_secret_value() if token else None), app)
+
+
+def make_github_client(settings: Settings, deadline: float, max_calls: int | None = None) -> "GitHubClient":
+    """The client of a run. max_calls: cap on its calls, None: that of ISSUETIDE_MAX_CALLS."""
+    from etl.github import GitHubClient
+
+    return GitHubClient(
+        settings.github_api_url,
+        read_credentials(settings),
+        deadline,
+        on_wait=_announce_wait,
+        max_calls=max_calls if max_calls is not None else settings.issuetide_max_calls,
+    )
+
+
+def make_github_fetches(settings: Settings, scope: Scope, deadline: float, max_calls: int | None = None) -> list[Fetch]:
     """One fetch per repository, so that a failure of one leaves the others going on; one client serves them all."""
     if not scope.repositories:
         raise ConfigurationError("nothing to fetch: name a repository with --repo owner/name, or a file with --input")
     from dataclasses import replace
 
-    from etl.github import GitHubClient
     from etl.sources.github_json import check_full_name
 
     for name in scope.repositories:
         check_full_name(name)
-    token = settings.github_token.get_secret_value() if settings.github_token else None
-    client = GitHubClient(settings.github_api_url, token, deadline, on_wait=_announce_wait)
+    client = make_github_client(settings, deadline, max_calls)
     make_source = resolve(SOURCES["github_issues"])
-    return [
-        Fetch(make_source(client), replace(scope, repositories=(name,))) for name in dict.fromkeys(scope.repositories)
-    ]
+    sources = {name: make_source(client) for name in scope.repositories}
+    return [Fetch(source, replace(scope, repositories=(name,)), source) for name, source in sources.items()]
+
+
+def plan_sweep(settings: Settings, calls: int | None) -> SweepPlan:
+    """How much a run re-reads. calls: per repository; None: that of ISSUETIDE_SWEEP_CALLS."""
+    return SweepPlan(
+        settings.issuetide_sweep_calls if calls is None else calls,
+        timedelta(hours=settings.issuetide_sweep_hours),
+        settings.issuetide_timelines,
+    )
 
 
 def make_file_fetches(path: str, scope: Scope) -> list[Fetch]:

@@ -257,6 +257,7 @@ def _run_panels() -> list[SavedObject]:
             RUNS,
             "status:ok",
         ),
+        _freshness_table(),
         *_run_charts(),
         saved_search(
             "issuetide-latest-runs",
@@ -270,14 +271,51 @@ def _run_panels() -> list[SavedObject]:
                 "repositories",
                 "items_new",
                 "items_changed",
+                "items_vanished",
                 "texts_asked",
                 "documents_written",
+                "api_calls",
+                "waited_seconds",
+                "rate_limit_left",
                 "cost_usd",
                 "error",
             ),
             "started_at",
         ),
     ]
+
+
+def _freshness_table() -> SavedObject:
+    """Per repository the end of the newest run that read it well, the stalest first, and what reading it took.
+
+    A run that is partial read its lists to the end as well; what it could not use is kept.
+    """
+    by_repository = by_terms("repository", "bucket", "Repository", size=200, identifier="2")
+    by_repository["params"]["order"] = "asc"
+    return visualization(
+        "issuetide-fresh-repositories",
+        "Issuetide: freshness, by repository",
+        {
+            "type": "table",
+            "aggs": [
+                aggregation("1", "max", "metric", field="ended_at", customLabel="Last good run"),
+                aggregation("3", "sum", "metric", field="api_calls", customLabel="Calls to GitHub"),
+                aggregation("4", "sum", "metric", field="waited_seconds", customLabel="Seconds waited"),
+                aggregation("5", "min", "metric", field="rate_limit_left", customLabel="Fewest calls left"),
+                by_repository,
+            ],
+            "params": {
+                "perPage": 10,
+                "showPartialRows": False,
+                "showMetricsAtAllLevels": False,
+                "showTotal": False,
+                "totalFunc": "sum",
+                "percentageCol": "",
+            },
+        },
+        RUNS,
+        "status:(ok OR partial)",
+    )
 
 
 def _run_charts() -> list[SavedObject]:
@@ -353,7 +391,8 @@ LAYOUT = (
     ("issuetide-cost", 0, 79, 16, 12),
     ("issuetide-work", 16, 79, 16, 12),
     ("issuetide-run-status", 32, 79, 16, 12),
-    ("issuetide-latest-runs", 0, 91, 48, 14),
+    ("issuetide-fresh-repositories", 0, 91, 48, 10),
+    ("issuetide-latest-runs", 0, 101, 48, 14),
 )
 """Panel, x, y, width, height on the grid of 48 columns."""
 

@@ -47,7 +47,7 @@ def test_every_object_is_written_read_back_and_named() -> None:
     with serve_dashboards() as server:
         imported = import_dashboards(server.url, FOLDER)
         assert {(item.type, item.id) for item in imported} == set(server.objects())
-    assert len(imported) == len({(item.type, item.id) for item in imported}) == 20
+    assert len(imported) == len({(item.type, item.id) for item in imported}) == 21
     assert ("dashboard", "issuetide-trends", "Issuetide: trends of issues") in [
         (item.type, item.id, item.title) for item in imported
     ]
@@ -86,14 +86,14 @@ def test_a_base_path_and_a_login_in_the_address_are_used() -> None:
     login = base64.b64encode(b"ann:p@ss").decode()
     with serve_dashboards(base_path="/dash", login=login) as server:
         url = server.url.replace("http://", "http://ann:p%40ss@") + "/"
-        assert len(import_dashboards(url, FOLDER)) == 20
-        assert len(import_dashboards(server.url, FOLDER, auth=("ann", "p@ss"))) == 20
+        assert len(import_dashboards(url, FOLDER)) == 21
+        assert len(import_dashboards(server.url, FOLDER, auth=("ann", "p@ss"))) == 21
 
 
 def test_a_tenant_keeps_its_objects_to_itself() -> None:
     with serve_dashboards() as server:
         import_dashboards(server.url, FOLDER, tenant="global")
-        assert len(server.objects("global")) == 20
+        assert len(server.objects("global")) == 21
         assert server.objects() == {}
 
 
@@ -181,7 +181,7 @@ def test_a_partial_failure_behind_http_200_is_an_error() -> None:
     """An answer as the real server gives it: status 200, `success` false, the reason per object."""
     answer = {
         "success": False,
-        "successCount": 19,
+        "successCount": 20,
         "errors": [
             {
                 "type": "search",
@@ -194,7 +194,7 @@ def test_a_partial_failure_behind_http_200_is_an_error() -> None:
         server.import_answer = (200, answer)
         with pytest.raises(
             ConfigurationError,
-            match=r"refused 1 of 20 objects; the first: search s: missing_references \(index-pattern p\)",
+            match=r"refused 1 of 21 objects; the first: search s: missing_references \(index-pattern p\)",
         ):
             import_dashboards(server.url, FOLDER)
 

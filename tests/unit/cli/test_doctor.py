@@ -1,0 +1,35 @@
+"""Tests of what `doctor` finds on this machine; what it finds elsewhere is tested with the real servers."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from etl.cli.doctor import run_checks
+from etl.records import Check
+from etl.settings import read_settings
+
+NOWHERE = "http://127.0.0.1:1"
+
+
+def folder_checks(data_dir: Path, **settings: Any) -> list[Check]:
+    checks = run_checks(read_settings(issuetide_data_dir=data_dir, github_api_url=NOWHERE, **settings))
+    return [check for check in checks if check.name == "data folder"]
+
+
+def test_a_data_folder_that_can_be_made_is_right_and_is_not_made(tmp_path: Path) -> None:
+    (check,) = folder_checks(tmp_path / "not" / "there")
+    assert check.status == "ok"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("below_a_file", [True, False])
+def test_a_data_folder_that_cannot_be_written_to_is_found(tmp_path: Path, below_a_file: bool) -> None:
+    (tmp_path / "file").touch()
+    # Nobody, not even root, makes files in /proc.
+    (check,) = folder_checks((tmp_path / "file" if below_a_file else Path("/proc")) / "issuetide")
+    assert (check.status, "ISSUETIDE_DATA_DIR" in check.mend) == ("failed", True)
+
+
+def test_a_data_folder_that_nothing_needs_is_not_looked_at() -> None:
+    assert folder_checks(Path("/proc/issuetide"), database_url="postgresql://127.0.0.1:1/x") == []
