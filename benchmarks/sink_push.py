@@ -105,11 +105,12 @@ def main() -> int:
     options = parser.parse_args()
 
     sources = [make_source(number) for number in range(options.documents)]
+    texts = [json.dumps(source, ensure_ascii=False) for source in sources]
     documents = [
-        Document(f"i-{source['number']}", source["row_version"], json.dumps(source, ensure_ascii=False))
-        for source in sources
+        Document(f"i-{source['number']}", source["row_version"], text)
+        for source, text in zip(sources, texts, strict=True)
     ]
-    size = sum(len(document.source.encode()) for document in documents) / len(documents)
+    size = sum(len(text.encode()) for text in texts) / len(texts)
     sink = OpenSearchSink(options.url, f"bench{token_hex(4)}")
     client = OpenSearch([options.url], timeout=120)
     index = sink.aliases["classifications"]

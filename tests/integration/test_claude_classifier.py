@@ -559,13 +559,6 @@ def test_an_estimate_is_near_the_real_cost_and_asks_nobody(server: LoopbackAnthr
     assert estimate == pytest.approx(spent, rel=0.3)
 
 
-def test_calls_are_counted_with_their_retries(server: LoopbackAnthropic, make: Make) -> None:
-    server.queue(loopback.server_error())
-    classifier = make()
-    collect(classifier, kind_task(), make_texts(3))
-    assert classifier.counters() == {"calls": 4}
-
-
 def test_the_cache_minimum_is_known_per_model() -> None:
     assert cache_minimum(MODEL) == 512
     assert cache_minimum("claude-haiku-4-5-20251001") == 4_096

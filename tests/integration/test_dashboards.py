@@ -85,8 +85,14 @@ def runs() -> Iterator[dict[str, Any]]:
             "status": "partial" if number % 9 == 0 else "ok",
             "items_new": number,
             "items_changed": 2,
+            "items_vanished": 1,
+            "items_returned": 0,
             "texts_asked": number,
             "documents_written": number,
+            "api_calls": 12,
+            "sweep_calls": 5,
+            "waited_seconds": number,
+            "rate_limit_left": 5000 - number,
             "cost_usd": 0.25,
             "row_version": number,
         }
@@ -172,7 +178,7 @@ def test_every_panel_shows_something_with_the_filters_of_the_dashboard(server: s
         for aggregation in found["aggregations"].values():
             assert is_filled(aggregation), f"{item['id']}: {json.dumps(aggregation)[:500]}"
         asked += 1
-    assert asked == 11
+    assert asked == 12
 
 
 def test_panels_on_issues_count_one_task_without_vanished_issues(server: str, objects: list[SavedObject]) -> None:
@@ -232,6 +238,22 @@ def test_freshness_is_the_end_of_the_newest_run_that_was_complete(server: str, o
     found = ask(server, item, panel_body(item))
     newest = max(datetime.fromisoformat(run["ended_at"]) for run in runs() if run["status"] == "ok")
     assert found["aggregations"]["1"]["value"] == newest.timestamp() * 1000
+
+
+def test_freshness_by_repository_is_that_of_its_newest_good_run_the_stalest_first(
+    server: str, objects: list[SavedObject]
+) -> None:
+    item = panel(objects, "fresh-repositories")
+    found = ask(server, item, panel_body(item))["aggregations"]["2"]["buckets"]
+    newest = {
+        name: max(datetime.fromisoformat(run["ended_at"]) for run in runs() if name in run["repositories"])
+        for name in REPOSITORIES
+    }
+    assert {row["key"]: row["1"]["value"] for row in found} == {
+        name: moment.timestamp() * 1000 for name, moment in newest.items()
+    }
+    assert [row["1"]["value"] for row in found] == sorted(row["1"]["value"] for row in found)
+    assert {row["5"]["value"] for row in found} <= set(range(4900, 5000))
 
 
 def test_what_fills_the_controls_is_there(server: str, objects: list[SavedObject]) -> None:

@@ -14,7 +14,7 @@ from typing import Any, get_args
 import pytest
 from opensearchpy import OpenSearch
 
-from etl.errors import ConfigurationError, UnavailableError
+from etl.errors import ConfigurationError, StopError, UnavailableError
 from etl.records import Document, PushResult
 from etl.resources import resource_folder
 from etl.servers.opensearch import opensearch_status, start_opensearch, stop_opensearch
@@ -222,6 +222,36 @@ def test_an_older_version_is_stale_and_the_same_one_is_written_again(sink: OpenS
     assert sink.get("classifications", "a") == {"state": "open"}
 
 
+def test_a_document_without_a_source_is_deleted_and_older_versions_do_not_bring_it_back(sink: OpenSearchSink) -> None:
+    push(sink, Document("a", 10, '{"state":"open"}'), Document("b", 10, '{"state":"open"}'))
+    assert statuses(push(sink, Document("a", 9, None))) == {"a": "stale"}
+    assert sink.get("classifications", "a") == {"state": "open"}
+    results = push(sink, Document("a", 11, None), Document("never", 11, None), Document("b", 11, '{"state":"closed"}'))
+    assert statuses(results) == {"a": "written", "never": "written", "b": "written"}
+    assert sink.get("classifications", "a") is None
+    assert sink.get("classifications", "b") == {"state": "closed"}
+    assert statuses(push(sink, Document("a", 10, '{"state":"open"}'))) == {"a": "stale"}
+    assert statuses(push(sink, Document("a", 11, None))) == {"a": "written"}
+
+
+def test_deletions_beside_a_rejected_document_have_results_of_their_own(sink: OpenSearchSink) -> None:
+    push(sink, Document("a", 1, "{}"))
+    results = push(sink, Document("a", 2, None), Document("x", 2, '{"strange":1}'), Document("never", 2, None))
+    assert statuses(results) == {"a": "written", "x": "rejected", "never": "written"}
+
+
+def test_deletions_make_no_index_where_theirs_was_deleted_meanwhile(
+    sink: OpenSearchSink, prefix: str, client: OpenSearch
+) -> None:
+    push(sink, Document("a", 1, "{}"))
+    client.indices.delete(index=f"{prefix}-classifications-v1")
+    with pytest.raises(UnavailableError, match="deleted meanwhile; run again"):
+        push(sink, Document("a", 2, None))
+    assert not client.indices.exists(index=f"{prefix}-classifications")
+    sink.prepare()
+    assert statuses(push(sink, Document("a", 2, None))) == {"a": "written"}
+
+
 def test_many_documents_are_written_in_chunks_and_seen_after_a_refresh(url: str, prefix: str) -> None:
     sink = OpenSearchSink(url, prefix, chunk_bytes=50_000)
     sink.prepare()
@@ -392,3 +422,45 @@ def test_a_server_killed_during_a_push_and_started_again_loses_no_document(
         assert sink.count("classifications") == 20_000
     finally:
         stop_opensearch(folder)
+
+
+def test_what_is_held_is_told_with_versions_before_any_refresh(sink: OpenSearchSink) -> None:
+    assert list(sink.held("runs")) == []
+    push(sink, *(Document(f"d{n}", 1000 + n, '{"run_id":1}') for n in range(20)), index="runs")
+    push(sink, Document("d3", 5000, '{"run_id":2}'), Document("d4", 5000, None), index="runs")
+    expected = {f"d{n}": 1000 + n for n in range(20) if n != 4} | {"d3": 5000}
+    assert dict(sink.held("runs")) == expected
+
+
+def test_what_is_held_comes_in_pages(sink: OpenSearchSink) -> None:
+    push(sink, *(Document(f"d{n}", n + 1, '{"row_version":1}') for n in range(5_100)))
+    held = list(sink.held("classifications"))
+    assert len(held) == 5_100
+    assert dict(held) == {f"d{n}": n + 1 for n in range(5_100)}
+
+
+def test_what_is_held_is_told_of_every_shard_once(sink: OpenSearchSink, client: OpenSearch, prefix: str) -> None:
+    body = json.loads((resource_folder("schemas") / "opensearch" / "daily.json").read_bytes())
+    body["settings"]["number_of_shards"] = 3
+    client.indices.delete(index=f"{prefix}-daily-v1")
+    client.indices.create(
+        index=f"{prefix}-daily-v1", body={**body, "aliases": {f"{prefix}-daily": {"is_write_index": True}}}
+    )
+    sink.prepare()
+    push(sink, *(Document(f"d{n}", n + 1, '{"open":1}') for n in range(200)), index="daily")
+    held = list(sink.held("daily"))
+    assert len(held) == 200
+    assert dict(held) == {f"d{n}": n + 1 for n in range(200)}
+
+
+def test_a_point_in_time_that_was_lost_ends_the_telling_and_none_is_left_behind(
+    sink: OpenSearchSink, client: OpenSearch, prefix: str
+) -> None:
+    push(sink, *(Document(f"d{n}", n + 1, '{"row_version":1}') for n in range(5_001)))
+    held = sink.held("classifications")
+    next(held)
+    client.delete_all_pits()
+    with pytest.raises(StopError, match=f"reading the ids of {prefix}-classifications"):
+        list(held)
+    assert len(list(sink.held("classifications"))) == 5_001
+    assert not client.get_all_pits().get("pits")

@@ -18,7 +18,17 @@ QUERIES = [
     if statement.strip().upper().startswith("SELECT")
 ]
 ROLE_BLOCK = next(block for block in BLOCKS if "GRANT SELECT" in block)
-VIEWS = ("issues", "issue_categories", "category_daily", "run_summary")
+VIEWS = (
+    "issues",
+    "issue_categories",
+    "category_daily",
+    "open_daily",
+    "issue_events",
+    "issue_times",
+    "pull_requests",
+    "vanished_items",
+    "run_summary",
+)
 
 
 def test_the_queries_of_the_document_are_found() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from etl.demo import sample_path
+from etl.demo import SAMPLE_REPOSITORIES, sample_path
 from etl.records import Item, Repository
 from etl.sources.github_json import decode_json, parse_item
 
@@ -82,6 +82,10 @@ def test_a_few_hundred_issues_and_their_comments_come_from_three_repositories(
     assert {record["repository"]["full_name"] for record in comments} == set(REPOSITORIES)
     per_repository = Counter(issue["repository"]["full_name"] for issue in issues)
     assert min(per_repository.values()) >= 60
+
+
+def test_the_repositories_that_the_demo_knows_as_its_own_are_those_of_the_sample() -> None:
+    assert sorted(SAMPLE_REPOSITORIES) == sorted(REPOSITORIES)
 
 
 def test_every_object_parses_as_an_item_and_only_the_planted_characters_are_replaced(records: list[Record]) -> None:

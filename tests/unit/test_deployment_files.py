@@ -41,12 +41,20 @@ def load_yaml(path: str) -> Any:
     return yaml.safe_load(read(path))
 
 
-def cronjob() -> Any:
-    return load_yaml("cron/kubernetes-cronjob.yaml")
+CRONJOBS = ("cron/kubernetes-cronjob.yaml", "cron/kubernetes-check.yaml")
+SERVICES = ("cron/issuetide.service", "cron/issuetide-check.service")
 
 
-def cronjob_container() -> Any:
-    return cronjob()["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
+def cronjob(path: str = CRONJOBS[0]) -> Any:
+    return load_yaml(path)
+
+
+def cronjob_pod(path: str = CRONJOBS[0]) -> Any:
+    return cronjob(path)["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+
+
+def cronjob_container(path: str = CRONJOBS[0]) -> Any:
+    return cronjob_pod(path)["containers"][0]
 
 
 # Command lines
@@ -85,7 +93,7 @@ def shell_commands(text: str) -> Iterator[list[str]]:
     """The arguments of every `issuetide` in lines of shell, however it is called."""
     joined = re.sub(r"\\\n\s*", " ", text)
     for line in joined.splitlines():
-        if not (match := re.search(r"(?:^|\s&& |\s-- )(?:\S*/)?issuetide(\s+\S.*)$", line.strip())):
+        if not (match := re.search(r"(?:^|\s&& |\s-- |\$\()(?:\S*/)?issuetide(\s+\S.*)$", line.strip())):
             continue
         words = shlex.split(re.split(r"\s(?:>>|\|\||&&|\||#)\s?|[;)]|\s2>", match[1])[0], comments=True)
         yield words
@@ -105,11 +113,12 @@ def commands_of_the_files() -> Iterable[tuple[str, list[str]]]:
             yield path, shlex.split(command)
     crontab = "\n".join(line for line in read("cron/crontab").splitlines() if not line.startswith("#"))
     yield from (("cron/crontab", words) for words in shell_commands(crontab))
-    for line in re.findall(r"^ExecStart=(\S*/issuetide .*)$", read("cron/issuetide.service"), re.MULTILINE):
-        yield "cron/issuetide.service", shlex.split(line)[1:]
+    for path in SERVICES:
+        for line in re.findall(r"^ExecStart=(\S*/issuetide .*)$", read(path), re.MULTILINE):
+            yield path, shlex.split(line)[1:]
     makefile = read("Makefile").replace("$(BIN)/", "")
     yield from (("Makefile", words) for words in shell_commands(makefile) if "$" not in words[0])
-    yield "cron/kubernetes-cronjob.yaml", cronjob_container()["args"]
+    yield from ((path, cronjob_container(path)["args"]) for path in CRONJOBS)
     for name, service in load_yaml("compose.yaml")["services"].items():
         if "build" in service:
             looped = service.get("entrypoint") == ["issuetide-loop"]
@@ -138,8 +147,8 @@ def test_the_check_of_command_lines_finds_what_is_wrong() -> None:
         "docs/operations.md",
         "cron/README.md",
         "cron/crontab",
-        "cron/issuetide.service",
-        "cron/kubernetes-cronjob.yaml",
+        *SERVICES,
+        *CRONJOBS,
         "compose.yaml import-dashboards",
         "Makefile",
     ],
@@ -157,8 +166,8 @@ def test_the_command_lines_of_each_file_are_found(path: str) -> None:
         "docs/operations.md",
         "cron/README.md",
         "cron/crontab",
-        "cron/issuetide.service",
-        "cron/kubernetes-cronjob.yaml",
+        *SERVICES,
+        *CRONJOBS,
         "cron/loop.sh",
         "compose.yaml",
         "Dockerfile",
@@ -185,7 +194,8 @@ def test_the_table_of_exit_codes_has_every_code_of_the_error_tree() -> None:
     classes = [
         kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.IssuetideError)
     ]
-    known = {kind.exit_code for kind in classes} | {errors.EXIT_OK, errors.EXIT_FAILED, errors.EXIT_PARTIAL, 2, 130}
+    named = {value for name, value in vars(errors).items() if name.startswith("EXIT_")}
+    known = {kind.exit_code for kind in classes} | named | {2, 130}
     assert listed == sorted(known)
 
 
@@ -220,20 +230,26 @@ def test_the_price_of_the_first_load_is_that_of_the_price_list() -> None:
 # cron and systemd
 
 
-def test_the_crontab_has_one_hourly_line_and_no_bare_percent_sign() -> None:
+def crontab_jobs() -> list[str]:
+    return [line for line in read("cron/crontab").splitlines() if re.match(r"[\d*]", line)]
+
+
+def test_the_crontab_has_an_hourly_run_a_check_beside_it_and_no_bare_percent_sign() -> None:
+    run, check = crontab_jobs()
+    assert re.match(r"([0-5]?\d) \* \* \* \* \S", run)
+    assert re.match(r"([0-5]?\d) \*/3 \* \* \* \S", check)
+    assert not re.search(r"(?<!\\)%", run + check), "cron would turn it into a new line"
     lines = [line for line in read("cron/crontab").splitlines() if line and not line.startswith("#")]
-    jobs = [line for line in lines if not re.match(r"[A-Z]+=", line)]
-    assert len(jobs) == 1
-    assert re.match(r"([0-5]?\d) \* \* \* \* \S", jobs[0])
-    assert not re.search(r"(?<!\\)%", jobs[0]), "cron would turn it into a new line"
     assert {line.partition("=")[0] for line in lines} >= {"PATH", "SHELL", "MAILTO"}
 
 
 @pytest.mark.parametrize(("code", "mails"), [(0, False), (7, False), (4, True), (8, True)])
 def test_the_crontab_s_line_says_something_for_a_bad_end_only(tmp_path: Path, code: int, mails: bool) -> None:
-    job = next(line for line in read("cron/crontab").splitlines() if line.startswith("7 "))
     command = (
-        job.split(None, 5)[5].replace("/etc/issuetide", str(tmp_path)).replace("/var/log/issuetide", str(tmp_path))
+        crontab_jobs()[0]
+        .split(None, 5)[5]
+        .replace("/etc/issuetide", str(tmp_path))
+        .replace("/var/log/issuetide", str(tmp_path))
     )
     programs = fake_programs(tmp_path, issuetide=f'echo "$@"; exit {code}')
     done = subprocess.run(
@@ -243,6 +259,19 @@ def test_the_crontab_s_line_says_something_for_a_bad_end_only(tmp_path: Path, co
     assert done.stderr == ""
     assert (f"exit code {code}" in done.stdout) is mails
     assert (done.stdout == "") is not mails
+
+
+@pytest.mark.parametrize(("code", "mail"), [(0, ""), (8, "what is stale\nand why\n"), (10, "what is stale\nand why\n")])
+def test_the_crontab_s_check_mails_what_is_wrong_and_nothing_else(tmp_path: Path, code: int, mail: str) -> None:
+    command = crontab_jobs()[1].split(None, 5)[5].replace("/etc/issuetide", str(tmp_path))
+    programs = fake_programs(
+        tmp_path, issuetide=f'echo "$@" >>asked; echo "what is stale"; echo "and why" >&2; exit {code}'
+    )
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], env={"PATH": f"{programs}:/usr/bin:/bin"}, capture_output=True, text=True
+    )
+    assert (tmp_path / "asked").read_text() == "status --repo owner/name --max-age 3h\n"
+    assert (done.stdout, done.stderr) == (mail, "")
 
 
 def unit(path: str) -> dict[str, list[str]]:
@@ -271,12 +300,22 @@ def test_the_timer_runs_hourly_and_catches_up() -> None:
     assert "RandomizedDelaySec" in timer
 
 
-def units_here(folder: Path) -> list[str]:
-    """Copies of the units whose program exists, for systemd's own checks."""
-    for name in ("issuetide.service", "issuetide.timer"):
-        text = read(f"cron/{name}").replace("/opt/issuetide/bin/issuetide", sys.executable)
-        (folder / name).write_text(text, encoding="utf-8")
-    return [str(folder / "issuetide.service"), str(folder / "issuetide.timer")]
+def test_the_check_is_hardened_as_the_run_is_and_asks_between_two_runs() -> None:
+    run, check = (unit(path) for path in SERVICES)
+    of_the_run = {"ExecStart", "SuccessExitStatus", "TimeoutStopSec", "Environment", "WorkingDirectory"}
+    of_the_run |= {"StateDirectory", "StateDirectoryMode"}
+    assert set(check) == set(run) - of_the_run | {"ExecStart"}
+    differing = {key for key in check if check[key] != run[key]}
+    assert differing == {"Description", "ExecStart", "TimeoutStartSec", "MemoryMax", "TasksMax"}
+    assert unit("cron/issuetide-check.timer")["OnCalendar"] == ["*-*-* *:37:00"]
+
+
+def units_here(folder: Path, path: str) -> list[str]:
+    """Copies of a service whose program exists and of its timer, for systemd's own checks."""
+    for name in (path, path.replace(".service", ".timer")):
+        text = read(name).replace("/opt/issuetide/bin/issuetide", sys.executable)
+        (folder / Path(name).name).write_text(text, encoding="utf-8")
+    return [str(file) for file in sorted(folder.iterdir())]
 
 
 needs_systemd = pytest.mark.skipif(
@@ -285,29 +324,32 @@ needs_systemd = pytest.mark.skipif(
 
 
 @needs_systemd
-def test_systemd_finds_nothing_to_complain_about_in_the_units(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", SERVICES)
+def test_systemd_finds_nothing_to_complain_about_in_the_units(tmp_path: Path, path: str) -> None:
     done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", *units_here(tmp_path)], capture_output=True, text=True
+        ["systemd-analyze", "verify", "--man=no", *units_here(tmp_path, path)], capture_output=True, text=True
     )
-    ours = [line for line in done.stderr.splitlines() if "issuetide." in line]
+    ours = [line for line in done.stderr.splitlines() if "issuetide" in line]
     assert ours == []
 
 
 @needs_systemd
-def test_systemd_rates_the_service_as_hardly_exposed(tmp_path: Path) -> None:
-    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", units_here(tmp_path)[0]]
+@pytest.mark.parametrize("path", SERVICES)
+def test_systemd_rates_the_services_as_hardly_exposed(tmp_path: Path, path: str) -> None:
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", units_here(tmp_path, path)[0]]
     done = subprocess.run(command, capture_output=True, text=True)
-    rating = re.search(r"exposure level for issuetide\.service: ([\d.]+)", done.stdout)
+    rating = re.search(r"exposure level for issuetide[-a-z]*\.service: ([\d.]+)", done.stdout)
     if rating is None:
         pytest.skip(f"systemd-analyze cannot rate a file here: {done.stderr.strip()}")
     assert float(rating[1]) <= 2.5
 
 
 @needs_systemd
-def test_systemd_reads_the_timer_s_calendar_as_minute_seven_of_every_hour() -> None:
-    calendar = unit("cron/issuetide.timer")["OnCalendar"][0]
+@pytest.mark.parametrize(("path", "minute"), [("cron/issuetide.timer", "07"), ("cron/issuetide-check.timer", "37")])
+def test_systemd_reads_a_timer_s_calendar_as_one_minute_of_every_hour(path: str, minute: str) -> None:
+    calendar = unit(path)["OnCalendar"][0]
     done = subprocess.run(["systemd-analyze", "calendar", calendar], capture_output=True, text=True, check=True)
-    assert "Normalized form: *-*-* *:07:00" in done.stdout
+    assert f"Normalized form: *-*-* *:{minute}:00" in done.stdout
 
 
 # Kubernetes
@@ -324,28 +366,40 @@ def test_the_cronjob_never_overlaps_never_retries_at_once_and_ends_within_the_ho
     assert Settings.model_fields["issuetide_deadline_minutes"].default * 60 < job["activeDeadlineSeconds"] < 3600
 
 
-def test_the_cronjob_runs_without_root_and_without_a_writable_root() -> None:
-    pod = cronjob()["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+def test_the_check_s_job_fails_once_and_soon_between_two_runs() -> None:
+    spec = cronjob("cron/kubernetes-check.yaml")["spec"]
+    assert spec["schedule"] == "37 * * * *"
+    assert spec["jobTemplate"]["spec"]["backoffLimit"] == 0
+    assert spec["jobTemplate"]["spec"]["activeDeadlineSeconds"] <= 600
+    assert cronjob_pod("cron/kubernetes-check.yaml")["restartPolicy"] == "Never"
+    assert [v["name"] for v in cronjob_container("cron/kubernetes-check.yaml")["env"]] == ["DATABASE_URL"]
+
+
+@pytest.mark.parametrize("path", CRONJOBS)
+def test_a_cronjob_runs_without_root_and_without_a_writable_root(path: str) -> None:
+    pod = cronjob_pod(path)
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["automountServiceAccountToken"] is False
-    container = cronjob_container()["securityContext"]
-    assert container["readOnlyRootFilesystem"] is True
-    assert container["allowPrivilegeEscalation"] is False
-    assert container["capabilities"] == {"drop": ["ALL"]}
-    assert {"cpu", "memory"} <= set(cronjob_container()["resources"]["requests"])
-    assert "memory" in cronjob_container()["resources"]["limits"]
+    container = cronjob_container(path)
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert container["securityContext"]["allowPrivilegeEscalation"] is False
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert {"cpu", "memory"} <= set(container["resources"]["requests"])
+    assert "memory" in container["resources"]["limits"]
 
 
-def test_the_cronjob_takes_every_secret_by_reference() -> None:
-    for variable in cronjob_container()["env"]:
+@pytest.mark.parametrize("path", CRONJOBS)
+def test_a_cronjob_takes_every_secret_by_reference(path: str) -> None:
+    for variable in cronjob_container(path)["env"]:
         secret = "TOKEN" in variable["name"] or "KEY" in variable["name"] or variable["name"].endswith("_URL")
         assert ("valueFrom" in variable) is secret, variable["name"]
         assert variable["name"] in SETTINGS
 
 
-def test_the_cronjob_s_volumes_are_all_there_and_the_user_is_that_of_the_image() -> None:
-    pod = cronjob()["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    assert {mount["name"] for mount in cronjob_container()["volumeMounts"]} == {
+@pytest.mark.parametrize("path", CRONJOBS)
+def test_a_cronjob_s_volumes_are_all_there_and_the_user_is_that_of_the_image(path: str) -> None:
+    pod = cronjob_pod(path)
+    assert {mount["name"] for mount in cronjob_container(path)["volumeMounts"]} == {
         volume["name"] for volume in pod["volumes"]
     }
     user = re.search(r"^USER (\d+):(\d+)$", read("Dockerfile"), re.MULTILINE)
@@ -386,9 +440,18 @@ def test_the_image_does_not_run_as_root_and_holds_no_setting_but_paths() -> None
     }
 
 
+def test_the_image_is_installed_with_an_extra_that_there_is_and_can_read_as_a_github_app() -> None:
+    extras = set(tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"])
+    wheels, installed = (
+        set(names.split(",")) for names in re.findall(r"'(?:\.|issuetide)\[([\w,]+)\]'", read("Dockerfile"))
+    )
+    assert wheels == installed == {"app"}
+    assert installed <= extras
+
+
 def test_the_images_of_the_files_carry_this_release_s_version() -> None:
     version = tomllib.loads(read("pyproject.toml"))["project"]["version"]
-    for path in ("compose.yaml", "cron/kubernetes-cronjob.yaml", "cron/README.md", ".github/workflows/ci.yml"):
+    for path in ("compose.yaml", *CRONJOBS, "cron/README.md", ".github/workflows/ci.yml"):
         assert set(re.findall(r"\bissuetide:([\d.]+\d)", read(path))) == {version}, path
     assert f"## [{version}]" in read("CHANGELOG.md")
 

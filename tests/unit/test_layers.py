@@ -15,7 +15,10 @@ ALLOWED: dict[str, set[str]] = {
     "resources": set(),
     "settings": {"errors"},
     "tasks": {"errors", "resources"},
-    "github": {"errors"},
+    "github": {"errors", "github_credentials", "github_requests"},
+    "github_credentials": {"errors"},
+    "github_replies": {"errors"},
+    "github_requests": {"errors", "github_credentials", "github_replies"},
     "dedup": {"records"},
     "db": {"errors", "records", "resources", "tasks"},
     "sources": {"errors", "records", "github"},
@@ -31,7 +34,13 @@ ALLOWED: dict[str, set[str]] = {
 HOMES = {
     "anthropic": ("classifiers",),
     "opensearchpy": ("sinks",),
-    "requests": ("github", "dashboards", "servers"),  # servers: the errors of jgo, which downloads with it
+    "jwt": ("github_credentials",),
+    "requests": (
+        "github_requests",
+        "github_replies",
+        "dashboards",
+        "servers",
+    ),  # servers: the errors of jgo, which downloads with it
     "sqlalchemy": ("db", "stages", "report", "cli"),  # outside db: the type Connection
     "alembic": ("db",),
     "jgo": ("servers",),
