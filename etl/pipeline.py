@@ -25,7 +25,7 @@ from etl.sources.base import Mirror, Source
 from etl.stages.base import Progress, Tally
 from etl.stages.classify import Asking, classify_stage, count_waiting_texts, estimate_stage, register_tasks
 from etl.stages.export import PreparedSink, count_waiting_documents, export_runs, export_stage, prepare_sink
-from etl.stages.fetch import fetch_stage
+from etl.stages.fetch import Fetched, fetch_stage
 from etl.stages.fingerprint import fingerprint_stage
 from etl.stages.replay import Parse, replay_stage
 from etl.stages.statistics import update_statistics
@@ -194,9 +194,7 @@ def _do_stages(current: _Run) -> None:
     if plan.replay is not None:
         with _collected(current.stops):
             replay_stage(store, plan.replay, plan.repositories, tally, current.progress)
-    for fetch in plan.fetches:
-        with _collected(current.stops):
-            _fetch(current, fetch)
+    _fetch_all(current)
     with _collected(current.stops):
         chosen = _track(current)
         fingerprint_stage(store, tally, current.progress)
@@ -210,13 +208,20 @@ def _do_stages(current: _Run) -> None:
             _count_waiting_documents(current)
 
 
-def _fetch(current: _Run, fetch: Fetch) -> None:
-    """Fetches, and sweeps once all that changed is stored."""
-    store, tally, progress = current.store, current.outcome.tally, current.progress
-    repositories = fetch_stage(store, fetch.source, fetch.scope, tally, progress, is_live=fetch.mirror is not None)
-    sweep = current.plan.sweep
-    if sweep is not None and fetch.mirror is not None and fetch.scope.limit is None:
-        sweep_stage(store, fetch.mirror, fetch.scope, repositories, sweep, tally, progress)
+def _fetch_all(current: _Run) -> None:
+    """Fetches everything, then sweeps: what changed comes first where calls or time do not suffice for both."""
+    store, plan, tally, progress = current.store, current.plan, current.outcome.tally, current.progress
+    read: list[tuple[Mirror, Scope, list[Fetched]]] = []
+    for fetch in plan.fetches:
+        with _collected(current.stops):
+            is_live = fetch.mirror is not None
+            found = fetch_stage(store, fetch.source, fetch.scope, tally, progress, is_live=is_live)
+            if fetch.mirror is not None and fetch.scope.limit is None:
+                read.append((fetch.mirror, fetch.scope, found))
+    if plan.sweep is not None:
+        for mirror, scope, repositories in read:
+            with _collected(current.stops):
+                sweep_stage(store, mirror, scope, repositories, plan.sweep, tally, progress)
 
 
 def _classify(current: _Run, classifier: Classifier, scope: PendingScope) -> None:

@@ -75,7 +75,7 @@ class Settings(BaseSettings):
     )
     issuetide_max_calls: int | None = Field(None, ge=1, description="cap on calls to GitHub per run; unset: no cap")
     issuetide_sweep_calls: int = Field(
-        20,
+        10,
         ge=0,
         description="calls per repository and run that re-read what is stored, for what no list of changes tells",
     )

@@ -90,10 +90,12 @@ def _collect_standing(settings: Settings, store: Store, named: Sequence[str]) ->
 
 
 def _sink_standing(settings: Settings, store: Store) -> dict[str, Any]:
-    """Which sink is set and how many documents wait for it, by what PostgreSQL knows: `doctor` asks the sink itself."""
-    set_up = settings.opensearch_url is not None
-    waiting = count_waiting_documents(store, settings.issuetide_index_prefix if set_up else None, refresh=False)
-    return {"name": "opensearch" if set_up else None, "waiting_documents": waiting}
+    """Which sink is set and how many documents it lacks, by what PostgreSQL knows: `doctor` asks the sink itself.
+
+    Where none is set, that of the same index prefix that was last written to is looked at, as the demo's is.
+    """
+    waiting = count_waiting_documents(store, settings.issuetide_index_prefix, refresh=False)
+    return {"name": None if settings.opensearch_url is None else "opensearch", "waiting_documents": waiting}
 
 
 def _print_status(standing: dict[str, Any]) -> None:
@@ -111,7 +113,7 @@ def _print_status(standing: dict[str, Any]) -> None:
     for task, waiting in standing["unanswered_texts"].items():
         console.print(f"{waiting:,} texts have no answer to {task} yet")
     if sink["name"] is None:
-        console.print(f"no sink: OPENSEARCH_URL is not set; {sink['waiting_documents']:,} documents wait in PostgreSQL")
+        console.print(f"OPENSEARCH_URL is not set: {sink['waiting_documents']:,} documents wait in PostgreSQL")
     else:
         console.print(f"sink {sink['name']}: {sink['waiting_documents']:,} documents wait")
     for letter in standing["dead_letters"]:

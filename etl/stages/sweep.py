@@ -2,10 +2,11 @@
 
 GitHub does not list a deletion, a transfer, a deleted comment or a renamed label as a change. So each round of the
 sweep walks all items of the scope in order of creation (a call for a hundred), then asks one by one for stored items
-that the walk did not show, the longest unseen first, then reads again the comments of items that count others than are
-stored. What is left of the calls walks over all comments (an edit of one is listed as a change only while its issue is
-in sight), reads the timeline of items whose history is an estimate, and asks for what is hidden. A round may take many
-runs: every step asks the database what is left of it.
+that the walk did not show, the longest unseen first and with at most half of the calls, then reads again the comments
+of items that count others than are stored. What is left of the calls walks over all comments (an edit of one is listed
+as a change only while its issue is in sight), reads the timeline of items whose history is an estimate, asks for what
+is hidden, and goes on with what the walk did not show. A round may take many runs: every step asks the database what
+is left of it.
 """
 
 import logging
@@ -77,24 +78,33 @@ class _Sweeper:
         """Calls of this sweep so far."""
         return self._calls() - self.calls_before
 
-    def may_go_on(self) -> bool:
-        """Whether the budget has a call left."""
-        return self.spent < self.plan.calls
+    def may_go_on(self, most: int | None = None) -> bool:
+        """Whether the budget, or of it the first `most` calls, has a call left."""
+        return self.spent < (self.plan.calls if most is None else min(most, self.plan.calls))
 
     def round(self, interval: timedelta) -> Sweep:
         """Goes on with the round that is due; gives it as it was when this began."""
         with self.store.transaction() as connection:
             sweep = mirror.open_sweep(connection, self.fetched.stored_key, filter_of(self.scope), interval)
-        walked = sweep.walked or self._walk(sweep)
-        if walked and not sweep.finished and self._unseen(sweep) and self._miscounted(sweep):
-            with self.store.transaction() as connection:
-                mirror.finish_sweep(connection, sweep)
+        is_under_way = (sweep.walked or self._walk(sweep)) and not sweep.finished
+        is_seen = is_counted = False
+        if is_under_way:
+            # Outside lists narrowed to labels more may be stored than is ever asked for in a round: half of the calls
+            # is for what follows.
+            is_seen = self._unseen(sweep, self.spent + (self.plan.calls - self.spent + 1) // 2)
+            is_counted = self._miscounted(sweep)
         comments = self.fetched.comments if self.scope.comments else None
         if comments is not None and self._walk_comments(sweep, comments):
             self._miscounted(sweep)  # of what the walk brought, too
         if self.plan.timelines != "off":
             self._histories(sweep)
         self._hidden(sweep)
+        if is_under_way and not is_seen:
+            is_seen = self._unseen(sweep)
+            is_counted = is_seen and self._miscounted(sweep)
+        if is_seen and is_counted:
+            with self.store.transaction() as connection:
+                mirror.finish_sweep(connection, sweep)
         return sweep
 
     def _walk(self, sweep: Sweep) -> bool:
@@ -152,9 +162,12 @@ class _Sweeper:
             return True
         return self._each(lambda left: self._select(mirror.select_miscounted, sweep, left), self._read_comments)
 
-    def _unseen(self, sweep: Sweep) -> bool:
-        """Asks for each stored item that the walk did not show; True when none is left."""
-        return self._each(lambda left: self._select(mirror.select_unchecked, sweep, left), self._recheck)
+    def _unseen(self, sweep: Sweep, most: int | None = None) -> bool:
+        """Asks for each stored item that the walk did not show, until `most` calls of the sweep are spent if given.
+
+        True when none is left.
+        """
+        return self._each(lambda left: self._select(mirror.select_unchecked, sweep, left), self._recheck, most)
 
     def _hidden(self, sweep: Sweep) -> None:
         """Asks for the items that are hidden: one may have been deleted since, or be back outside the lists."""
@@ -173,7 +186,9 @@ class _Sweeper:
         with self.store.transaction() as connection:
             return query(connection, sweep, self.scope.kinds, left)
 
-    def _each(self, select: Callable[[int], list[StoredItem]], act: Callable[[StoredItem], None]) -> bool:
+    def _each(
+        self, select: Callable[[int], list[StoredItem]], act: Callable[[StoredItem], None], most: int | None = None
+    ) -> bool:
         """Does `act` to what `select` gives, portion after portion; True when nothing is left, False when calls are."""
         skipped: set[int] = set()
         while True:
@@ -182,7 +197,7 @@ class _Sweeper:
             if not due:
                 return True
             for item in due:
-                if not self.may_go_on():
+                if not self.may_go_on(most):
                     return False
                 try:
                     act(item)

@@ -173,3 +173,28 @@ def test_a_database_that_was_restored_with_a_run_in_progress_closes_that_run_and
     sql(desk, "INSERT INTO runs (command) VALUES ('issuetide run')")
     assert desk.call(*FETCH).returncode == 0
     assert sql(desk, "SELECT status FROM runs ORDER BY id") == [("ok",), ("interrupted",), ("ok",)]
+
+
+def test_what_changed_is_read_of_every_repository_before_any_is_swept(desk: Desk, github: LoopbackGitHub) -> None:
+    github.add_repository("octo/other")
+    both = (*FETCH, "--repo", "octo/other", "--no-comments")
+    assert desk.call(*both).returncode == 0
+    github.edit_issue(REPO, 1, title="Edited")
+    github.add_issue("octo/other", "New")
+    # A call for each repository and one for each list: a sweep of the first one would leave none for the second.
+    done = desk.call(*both, "--max-calls", "4", ISSUETIDE_SWEEP_HOURS="0")
+    assert done.returncode == 5
+    assert sql(desk, "SELECT title FROM items WHERE kind = 'issue' ORDER BY title") == [("Edited",), ("New",), ("Two",)]
+
+
+def test_what_lies_outside_the_lists_keeps_no_deleted_comment_waiting(desk: Desk, github: LoopbackGitHub) -> None:
+    comment = github.add_comment(REPO, github.add_issue(REPO, "Labelled", labels=("bug",)))
+    for number in range(20):
+        github.add_issue(REPO, f"Another {number}")
+    assert desk.call(*FETCH).returncode == 0
+    github.delete_comment(REPO, comment)
+    swept = desk.call(*FETCH, "--label", "bug", "--sweep-calls", "8", ISSUETIDE_SWEEP_HOURS="0")
+    assert swept.returncode == 0, swept.stderr
+    assert sql(desk, "SELECT external_id FROM items WHERE tombstone = 'deleted'") == [(comment,)]
+    checked = "SELECT count(*) FROM item_checks k JOIN items i ON i.id = k.item_id WHERE i.kind = 'issue'"
+    assert sql(desk, checked) == [(1 + 5,)]  # calls: the list, its comments, all comments; the five others ask for one

@@ -15,7 +15,7 @@ def _empty_working_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
 def test_unset_a_run_sweeps_a_little_once_a_day_and_may_call_as_often_as_it_must() -> None:
     settings = read_settings()
-    assert settings.issuetide_sweep_calls == 20
+    assert settings.issuetide_sweep_calls == 10
     assert settings.issuetide_sweep_hours == 24.0
     assert settings.issuetide_timelines == "estimated"
     assert settings.issuetide_max_calls is None

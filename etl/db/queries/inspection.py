@@ -108,7 +108,8 @@ def select_repository_status(connection: Connection) -> list[dict[str, Any]]:
                r.reach, r.reach_since,
                max(i.updated_at) FILTER (WHERE i.tombstone IS NULL) AS newest_change,
                (SELECT max(s.ended_at) FROM runs s
-                WHERE s.status IN ('ok', 'partial') AND r.full_name = ANY (s.repositories)) AS last_good_run,
+                WHERE s.status IN ('ok', 'partial') AND s.command NOT LIKE 'issuetide verify%'
+                      AND r.full_name = ANY (s.repositories)) AS last_good_run,
                ARRAY(SELECT k.task FROM tracked_tasks k WHERE k.repository_key = r.key ORDER BY 1) AS tasks
         FROM repositories r LEFT JOIN items i ON i.repository_key = r.key
         GROUP BY r.key, r.full_name ORDER BY r.full_name
