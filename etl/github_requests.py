@@ -252,6 +252,7 @@ class Requester:
                 return answer
             if answer.reply is not None and self._is_settled(question, credential, answer, refused):
                 continue
+            self._time_left(question.what)  # An answer that the deadline cut short is no outage.
             failures += 1
             if failures >= self._terms.attempts:
                 raise UnavailableError(
@@ -419,12 +420,7 @@ class Requester:
     def _send(
         self, method: str, url: str, what: str, token: str | None, headers: Mapping[str, str] | None
     ) -> requests.Response:
-        left = self._terms.deadline - self._terms.clock()
-        if left <= 0:
-            raise RateLimitError(
-                f"the run's deadline passed before {what} was read; the next run goes on from here "
-                "(ISSUETIDE_DEADLINE_MINUTES allows more time)"
-            )
+        left = self._time_left(what)
         if self._terms.max_calls is not None and self._calls >= self._terms.max_calls:
             raise BudgetError(
                 f"this run's {self._terms.max_calls} calls to GitHub are used up, before {what} was read; the next run "
@@ -443,6 +439,20 @@ class Requester:
         if "Date" in reply.headers:
             self._clock_offset = date_of(reply).timestamp() - self._terms.clock()
         return reply
+
+    def _time_left(self, what: str) -> float:
+        """Seconds until the deadline.
+
+        Raises:
+            RateLimitError: there are none.
+        """
+        left = self._terms.deadline - self._terms.clock()
+        if left <= 0:
+            raise RateLimitError(
+                f"the run's deadline passed before {what} was read; the next run goes on from here "
+                "(ISSUETIDE_DEADLINE_MINUTES allows more time)"
+            )
+        return left
 
     def _learn_window(self, credential: Credential, reply: requests.Response) -> None:
         remaining, limit, reset = (

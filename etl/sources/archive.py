@@ -62,14 +62,16 @@ def is_archive(head: bytes) -> bool:
             head = zlib.decompressobj(wbits=31).decompress(head, _PLAIN_BYTES)
         except zlib.error:
             return False
-    line = head.removeprefix(_BOM).lstrip().partition(b"\n")[0]
-    if _BEGINNING.match(line):
-        return True
-    try:
-        value = decode_json(line).value
-    except ValueError:
-        return False
-    return isinstance(value, dict) and "payload" in value and str(value.get("type")).endswith("Event")
+    for line in head.removeprefix(_BOM).splitlines():
+        if _BEGINNING.match(line):
+            return True
+        try:
+            value = decode_json(line).value
+        except ValueError:
+            continue  # A line of an archive may be damaged, the first one too.
+        if isinstance(value, dict):
+            return "payload" in value and str(value.get("type")).endswith("Event")
+    return False
 
 
 class Archive:

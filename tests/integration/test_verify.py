@@ -580,6 +580,17 @@ def test_a_repository_from_a_file_is_compared_with_the_index_alone(world: World,
     assert values["api_calls"] == 0
 
 
+def test_a_file_of_another_host_with_a_repository_of_the_same_name_is_no_difference(
+    world: World, tmp_path: Path
+) -> None:
+    issue = {"number": 1, "title": "From a file", "state": "open", "created_at": "2026-01-01T00:00:00Z",
+             "html_url": f"https://github.com/{REPOSITORY}/issues/1"}  # fmt: skip
+    (tmp_path / "issues.jsonl").write_text(json.dumps(issue) + "\n", encoding="utf-8")
+    read = world.command("fetch", "--input", str(tmp_path / "issues.jsonl"))
+    assert read.returncode == 0, read.stderr
+    assert found(verify(world, "--no-index", code=0)) == set()
+
+
 def test_a_look_at_the_newest_issues_is_no_mirror(world: World) -> None:
     world.github.add_repository("octo/other")
     for number in range(3):

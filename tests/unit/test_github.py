@@ -371,6 +371,16 @@ def test_nothing_is_sent_after_the_deadline(github: LoopbackGitHub, clock: Clock
     assert github.journal == []
 
 
+def test_an_answer_that_the_deadline_cuts_short_is_no_outage(github: LoopbackGitHub, clock: Clock) -> None:
+    github.fail_next("close")
+    github.before_response = lambda _: clock.sleep(3)
+    with (
+        _client(github, clock, deadline=clock.now + 2) as client,
+        pytest.raises(RateLimitError, match="deadline passed before"),
+    ):
+        client.get(PATH, WHAT)
+
+
 def test_a_retry_that_does_not_fit_the_deadline_is_not_begun(github: LoopbackGitHub, clock: Clock) -> None:
     github.fail_next(502, times=99)
     with (

@@ -246,13 +246,18 @@ def select_wrong_histories(connection: Connection, repository_key: int) -> list[
 
 
 def select_open_counts(connection: Connection) -> dict[str, tuple[int, int]]:
-    """By repository: the last day's open issues as the view open_daily has them, and how many are open."""
+    """By repository: the last day's open issues as the view open_daily has them, and how many are open.
+
+    Two may have one name, of GitHub and of a file of another host: the views add them up, and so does this.
+    """
     rows = connection.execute(
         text("""
             SELECT r.full_name, coalesce(d.open, 0) AS by_day, coalesce(n.open, 0) AS now
             FROM repositories r
-            LEFT JOIN (SELECT DISTINCT ON (repository) repository, open FROM open_daily
-                       ORDER BY repository, day DESC) AS d ON d.repository = r.full_name
+            LEFT JOIN (SELECT repository, sum(open) AS open
+                       FROM (SELECT repository, open, rank() OVER (PARTITION BY repository ORDER BY day DESC) AS place
+                             FROM open_daily) AS l
+                       WHERE place = 1 GROUP BY repository) AS d ON d.repository = r.full_name
             LEFT JOIN (SELECT repository, count(*) FILTER (WHERE state <> 'closed') AS open FROM issues
                        GROUP BY repository) AS n ON n.repository = r.full_name
         """)

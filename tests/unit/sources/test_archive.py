@@ -438,10 +438,13 @@ def test_however_the_bytes_arrive_every_event_and_line_number_is_right(
         ([{"type": "Event"}], False),
         ([5], False),
         ([b"rubbish"], False),
+        ([b"rubbish", PUSH], True),
+        ([b'{"id": "1", "type": "Push', OLD_2011], True),
+        ([b"rubbish", issue_object(ROCKET, 1), PUSH], False),
         ([], False),
     ],
 )
-def test_an_hour_is_told_by_its_first_line(records: list[Any], expected: bool) -> None:
+def test_an_hour_is_told_by_its_first_line_that_is_whole(records: list[Any], expected: bool) -> None:
     text = lines(records)
     assert is_archive(text) is expected
     assert is_archive(b"\xef\xbb\xbf" + text) is expected
