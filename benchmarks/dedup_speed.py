@@ -2,6 +2,7 @@
 
 python benchmarks/dedup_speed.py            rates: log lines of 160 characters, bodies of 2 KB
 python benchmarks/dedup_speed.py --hostile  seconds per hostile shape at 16, 32, 64 KB and 1 MB: both ids + cleaning
+python benchmarks/dedup_speed.py --adversarial  the dearest of these and of random shapes, and the growth
 python benchmarks/dedup_speed.py --rows     microseconds per row of the rule table over the log lines, dearest first
 
 Rates are per CPU-second of one process (`time.process_time`), the best of three rounds over texts all distinct.
@@ -13,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from etl.dedup import family_hash, fingerprint, issue_text, text_hash
-from etl.dedup.normalize import table_steps
+from etl.dedup.normalize import SETTLED, table_steps
 from etl.dedup.protected import restore
 
 SEED = 20260730
@@ -87,6 +88,7 @@ def rate(function: Callable[[str], object], texts: Sequence[str], rounds: int = 
     """Texts per CPU-second: the best of some rounds."""
     best = float("inf")
     for _ in range(rounds):
+        SETTLED.clear()  # what an earlier round taught would be no speed over texts all distinct
         started = time.process_time()
         for text in texts:
             function(text)
@@ -128,6 +130,45 @@ def hostile() -> None:
         print(f"{name:16} {shown}   ids 32 -> 64 KB x{taken[2][0] / max(taken[1][0], 1e-4):.1f}")
 
 
+PIECES: tuple[str, ...] = (
+    "1", "12", "a", "F", "/", "\\", "'", "\"", "[", "]", "(", ")", "{", "}", "<", ">", "=", "a=", ":", "::", ".",
+    "-", "_", "@", "#", "+", "e", "x", "0x", " ", "\n", "\t", "\r", "\ud800", "\udfff", "\x1b[", "\x1b]",
+    "\x1b[31m", "\x9b", "\x00", "\u0301", "\u00e9", "\u200b", "<n>", "<dur>", "test", "map[", "http://", "C:\\",
+    "```", "<!--", "-->", "- [ ] ", "![",
+)  # fmt: skip
+"""What the shapes of the fuzz are put together from."""
+FUZZED = 150
+
+
+def _taken(function: Callable[[str], object], text: str) -> float:
+    started = time.process_time()
+    function(text)
+    return time.process_time() - started
+
+
+def adversarial() -> None:
+    """Print the dearest of all hostile shapes and of as many random ones at 1 MB, and how the time grows."""
+    source = random.Random(SEED)
+    shapes = [*HOSTILE, *("".join(source.choices(PIECES, k=source.randint(2, 6))) for _ in range(FUZZED))]
+    parts: dict[str, tuple[Callable[[str], object], tuple[int, int]]] = {
+        "ids": (fingerprint, (32_768, 65_536)),
+        "cleaning": (lambda text: issue_text("t", text), (524_288, 1_048_576)),
+    }
+    for name, (function, (small, large)) in parts.items():
+        dearest, growth = (0.0, ""), (0.0, "")
+        for shape in shapes:
+            text = OPENERS + shape * (1_048_576 // len(shape) + 1)
+            dearest = max(dearest, (_taken(function, text[:1_048_576]), ascii(shape)))
+            before = min(_taken(function, text[:small]) for _ in range(3))
+            if before > 0.005:  # below, the clock says more about the machine than about the text
+                behind = min(_taken(function, text[:large]) for _ in range(3))
+                growth = max(growth, (behind / before, ascii(shape)))
+        print(
+            f"{len(shapes)} hostile shapes, 1 MB: {name} {dearest[0]:.2f} s at most ({dearest[1]}); grows"
+            f" {growth[0]:.2f}-fold at most from {small // 1024} to {large // 1024} KB ({growth[1]})"
+        )
+
+
 def rows() -> None:
     """Print where the time goes: per row of the table, over log lines in the state in which the row sees them."""
     source = random.Random(SEED)
@@ -137,7 +178,7 @@ def rows() -> None:
         for step in table_steps(table):
             started, tried, after = time.process_time(), 0, []
             for text in texts:
-                if step.need in text and not (step.has_hint and step.hint(text) is None):
+                if step.need in text and (step.hint is None or step.hint(text) is not None):
                     tried += 1
                     after.append(step.substitute(text))
                 else:
@@ -151,4 +192,4 @@ def rows() -> None:
 
 
 if __name__ == "__main__":
-    {"--hostile": hostile, "--rows": rows}.get([*sys.argv, ""][1], rates)()
+    {"--hostile": hostile, "--adversarial": adversarial, "--rows": rows}.get([*sys.argv, ""][1], rates)()

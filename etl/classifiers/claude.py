@@ -25,7 +25,6 @@ from etl.classifiers.attempts import REQUEST_SECONDS, AttemptGate, read_object, 
 from etl.classifiers.error_answers import describe_error, is_about_money, not_the_api, refusal_words, stop_of
 from etl.classifiers.prices import Spending, load_prices
 from etl.classifiers.prompt import (
-    MAX_ITEM_CHARS,
     estimate_tokens,
     output_schema,
     prompt_tokens_estimate,
@@ -33,9 +32,9 @@ from etl.classifiers.prompt import (
     render_item,
     render_system,
     render_tools,
-    shorten,
 )
 from etl.classifiers.redact import redact
+from etl.classifiers.shorten import MAX_ITEM_CHARS, shorten
 from etl.errors import ConfigurationError, StopError, UnavailableError
 from etl.records import Answer, Text, Usage
 from etl.tasks import Task

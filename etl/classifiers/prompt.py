@@ -11,37 +11,21 @@ reach is a wrong category for itself.
 
 import json
 import math
-import re
 from hashlib import sha256
 from typing import Any
 
 from etl.classifiers.redact import REDACTION_VERSION
+from etl.classifiers.shorten import TRUNCATION_VERSION
 from etl.tasks import Category, Task
 
 TEMPLATE_VERSION = 1
 """Raise it with any change of the words or of the request's shape below."""
-TRUNCATION_VERSION = 1
-"""Raise it with any change of what `shorten` keeps."""
 
 CHARS_PER_TOKEN = 2.5
 """Characters of English, code and logs per token on current models (the vendor's tokenizer of 2026)."""
-MAX_ITEM_CHARS = 16_000
-"""How much of a text is sent: some 6,400 tokens, enough for all but a few in a hundred issues."""
 
 _TOOL_NAME = "get_item"
 _TOOL_CALL_ID = "toolu_issuetide_item"
-
-_MARKER = "\n[... {} characters left out ...]\n"
-_MARKER_ROOM = len(_MARKER.format(10**9))
-_LINE_LOOK = 400
-_EVIDENCE = re.compile(
-    r"Traceback \(most recent call last\)"
-    r"|(?:Error|Exception|Warning)\s?[:(]"
-    r"|\b(?:error|fatal|panic|segmentation fault|assertion failed|caused by|core dumped|FAILED)\b"
-    r"|^\s{0,8}File \"[^\"]{1,200}\", line \d"
-    r"|^\s{0,8}at [\w$.<>]{1,200}\(",
-    re.IGNORECASE,
-)
 
 
 def estimate_tokens(text: str) -> int:
@@ -178,55 +162,3 @@ def prompt_version(task: Task) -> str:
 def prompt_tokens_estimate(task: Task) -> int:
     """About how many tokens of `task`'s requests are static, and so cached: the tool and the system prompt."""
     return estimate_tokens(json.dumps(render_tools()) + render_system(task))
-
-
-def _line_end(text: str, position: int) -> int:
-    """The end of the last whole line before `position`, or `position` where that would give up more than 200."""
-    newline = text.rfind("\n", max(0, position - 200), position)
-    return newline if newline > 0 else position
-
-
-def _evidence_spans(text: str, start: int, stop: int, room: int) -> tuple[list[tuple[int, int]], int]:
-    """The lines of text[start:stop] that look like errors, first ones first, within `room`; and the room left."""
-    spans: list[tuple[int, int]] = []
-    position = start
-    while position < stop and room > 0:
-        newline = text.find("\n", position, stop)
-        end = stop if newline < 0 else newline + 1
-        shown = min(end, position + _LINE_LOOK)
-        if _EVIDENCE.search(text[position:shown]):
-            touching = bool(spans) and spans[-1][1] == position
-            cost = shown - position + (0 if touching else _MARKER_ROOM)
-            if cost > room:
-                break
-            room -= cost
-            spans = [*spans[:-1], (spans[-1][0], shown)] if touching else [*spans, (position, shown)]
-        position = end
-    return spans, room
-
-
-def shorten(text: str, max_chars: int = MAX_ITEM_CHARS) -> tuple[str, int]:
-    """At most `max_chars` characters of `text`, and how many characters of it were left out.
-
-    Kept are the beginning (title, description: two fifths), the end (the last word: one fifth) and, from the middle,
-    the lines that name an error or belong to a traceback (up to two fifths); room that the middle does not need goes
-    to the beginning. Each gap is marked. One pass over the text. `max_chars` below 500 keeps the beginning only.
-    """
-    if len(text) <= max_chars:
-        return text, 0
-    if max_chars < 500:
-        return text[:max_chars], len(text) - max_chars
-    room = max_chars - 2 * _MARKER_ROOM
-    tail = len(text) - room // 5
-    head = _line_end(text, room * 2 // 5)
-    spans, left = _evidence_spans(text, head, tail, room - head - (len(text) - tail))
-    head = min(head + left, tail)
-    kept = [(0, head), *((max(start, head), end) for start, end in spans if end > head), (tail, len(text))]
-    parts: list[str] = []
-    previous = 0
-    for start, end in kept:
-        if start > previous:
-            parts.append(_MARKER.format(start - previous))
-        parts.append(text[start:end])
-        previous = end
-    return "".join(parts), len(text) - sum(end - start for start, end in kept)

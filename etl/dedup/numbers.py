@@ -33,7 +33,7 @@ CODE_ENDINGS: Final = (
 """A number after a word that ends like this is a code: exitCode=137, exit status 1, "code": 401, [Errno 28]."""
 
 CODE_WORDS: Final = frozenset((
-    "rc", "sig", "ret", "err", "msg", "http", "killed", "returned", "returns", "event",
+    "rc", "sig", "ret", "err", "msg", "http", "killed", "returned", "returns", "event", "smtp", "ftp",
 ))  # fmt: skip
 """The same for whole words too short, or too common as an ending of others."""
 
@@ -60,6 +60,9 @@ HTTP_REASONS: Final = (
 )  # fmt: skip
 """What stands after an HTTP status, as RFC 9110 and the usual clients write it."""
 
+HTTP_FAILED: Final = ("failed", "failure", "rejected", "refused", "denied", "unsuccessful", "request", "error")
+"""After these, alone in parentheses, it is one too: upload failed (503)."""
+
 VERSION_ENDINGS: Final = (
     "version", "versions", "release", "python", "pypy", "java", "jdk", "jre", "openjdk", "nodejs", "node.js",
     "golang", "ruby", "php", "perl", "rust", "rustc", "gcc", "g++", "clang", "llvm", "msvc", "cuda", "cudnn",
@@ -68,7 +71,8 @@ VERSION_ENDINGS: Final = (
     "openssl", "tls", "ssl", "usb", "pep", "rfc", "iso", "level", "abi", "api", "protocol", "schema", "capability",
     "rtx", "gtx", "geforce", "radeon", "vulkan", "opengl", "directx", "metal", "qt", "angular", "react", "vue",
     "django", "rails", "spring", "pytorch", "tensorflow", "numpy", "keras", "opset", "studio", "chrome", "chromium",
-    "firefox", "safari", "edge", "electron", "bluetooth", "base", "ipv", "major", "minor",
+    "firefox", "safari", "edge", "electron", "bluetooth", "iphone", "ipad", "pixel", "galaxy", "base", "ipv",
+    "major", "minor",
 )  # fmt: skip
 """A small number after a word that ends like this is part of a name: Python 3, Windows 11, TLS 1.2, opset 17."""
 
@@ -87,7 +91,7 @@ MEASURES: Final = (
     "load", "elapsed", "took", "time", "times", "duration", "max", "min", "std", "median", "norm", "tolerance",
     "atol", "rtol", "threshold", "usage", "utilization", "temperature", "latency", "throughput", "within", "about",
     "approximately", "total", "after", "sum", "weight", "epsilon", "eps", "lr", "learning_rate", "percent",
-    "progress", "offset", "width", "height",
+    "progress", "offset", "width", "height", "task", "stage", "epoch", "step", "iteration",
 )  # fmt: skip
 """A number like 2.5 after a word that ends like this is measured, not a version."""
 
@@ -102,7 +106,7 @@ COUNTED_NAMES: Final = (
 
 GLUED_NAMES: Final = (
     "rank", "worker", "thread", "gpu", "cpu", "shard", "executor", "runner", "goroutine", "replica", "partition",
-    "taskid",
+    "taskid", "$proxy",
 )  # fmt: skip
 """The same without a hyphen: rank7, gpu0. Not `node`: node18 is a version."""
 
@@ -131,7 +135,7 @@ UNITS_OF_SIZE: Final = r"[kKMGTPE]i?[Bb](?:ps|it|/s)?|[Bb]ytes?|[kmgtKMGT](?:ilo
 NUMBER: Final = (
     rf"\d(?<![A-Za-z0-9_.{PROTECTED}].)\d*(?:[.,]\d+)*(?P<rest>"
     rf"(?:[eE][-+]\d{{1,4}})(?![\w])"
-    rf"|(?P<time>[ -]?(?:{UNITS_OF_TIME})|[md])(?![\w/])"
+    rf"|(?P<time>[ -]?(?:{UNITS_OF_TIME})|[md]|[dhm](?:\d{{1,3}}[hm]){{0,2}}\d{{1,3}}\.\d{{1,9}}s)(?![\w/])"
     rf"|(?P<size>(?:/\d+(?:\.\d+)?)? ?(?:{UNITS_OF_SIZE})|[kKMGT]i?)(?![\w])"
     r"|(?P<other> ?(?:it|ops)/s|[xX]|%|\u00b0C?|C|k?Hz|[MG]Hz|fps|px|rpm)(?![\w])"
     r"|(?P<tail>\w+)"
@@ -146,6 +150,9 @@ _SYSTEM_CODE = re.compile(r"0[xX](?:[cC]0000[0-9a-fA-F]{3}|8[0-9a-fA-F]{7})\Z", 
 _NEIGHBOUR = re.compile(r"(?:, ?|; ?)[-+]?\d", re.ASCII)
 _ADDRESS = re.compile(r"(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}\Z", re.ASCII)
 _EXCEPTION = re.compile(r"[a-z]Error: ['\"]?\Z")
+_LEVEL = re.compile(r"\[[A-Za-z]{4,8}\] \Z", re.ASCII)
+_IN_A_ROW = re.compile(r"(?<![\w.)-])[-+]?\d[\d.]{0,20}(?:[eE][-+]?\d{1,3})?[a-zA-Z%]{0,3}, ?\Z", re.ASCII)
+_PLACE = re.compile(r":\d{1,9}\Z", re.ASCII)
 _RANGE = re.compile(r"(?<![\w.+-])\d{1,20}(?:[-+]\d{1,20}){0,6}[-+]\Z", re.ASCII)
 _SEPARATORS = " :=#(\"'[{<>`*-\t"
 
@@ -198,7 +205,7 @@ def _kind(word: str) -> int:
 
 def number(match: re.Match[str]) -> str:
     """What stands in place of a number with whatever is glued to it; the last row of the masks."""
-    if match["rest"] is None:
+    if match.lastindex is None:
         return _plain(match, match[0])
     if match["time"] is not None:
         return "<dur>"
@@ -224,14 +231,14 @@ def _plain(match: re.Match[str], figures: str) -> str:
     if dots >= 2:
         is_address = dots == 3 and _ADDRESS.match(figures) and left[-2:] != "==" and before != "-"
         return "<ip>" if is_address else protect(figures)
-    if before in ("-", "+", "@", ":", ">", "<", "=", "^", "~"):
+    if before in {"-", "+", "@", ":", ">", "<", "=", "^", "~"}:
         joined = _joined(left, before, figures)
         if joined is not None:
             return joined
-    word = _last_word(left)
-    if _is_kept(word, left, figures, text[end : end + LOOK_AHEAD]):
+    word, right = _last_word(left), text[end : end + LOOK_AHEAD]
+    if _is_kept(word, left, figures, right):
         return protect(figures)
-    if dots == 1 and not _is_measured(word, left, figures, text[end : end + LOOK_AHEAD]):
+    if dots == 1 and not _is_measured(word, left, figures, right):
         return protect(figures)
     return "<n>"
 
@@ -263,6 +270,7 @@ def _port(front: str, figures: str) -> str | None:
     host = front.rpartition(" ")[2].lower()
     if not host or not (host[-1].isalnum() or host[-1] in "]>"):
         return None
+    host = _PLACE.sub("", host)
     if host.endswith(SOURCE_ENDINGS + DEVICES) or host.lstrip("(\"'[") in LINE_WORDS:
         return "<n>"
     if figures in KNOWN_PORTS and ("." in host or host[-1] in "]>" or "localhost" in host or int(figures) >= 1024):
@@ -274,7 +282,7 @@ def _is_kept(word: str, left: str, figures: str, right: str) -> bool:
     """Whether the words around make a number one that tells problems apart."""
     size = len(figures)
     kind = _kind(word)
-    if kind & _CODE and size <= 10 and not _EXCEPTION.search(left):
+    if kind & _CODE and size <= 10 and not _EXCEPTION.search(left) and not _LEVEL.search(left):
         return True
     if size == 3 and _STATUS.match(figures) and _is_http(word, left, right):
         return True
@@ -293,6 +301,8 @@ def _is_http(word: str, left: str, right: str) -> bool:
         return True
     if left.endswith(("to equal ", "to be ", "toBe(", "toEqual(")):
         return True
+    if left.endswith(" (") and right.startswith(")"):
+        return word.endswith(HTTP_FAILED)
     word = word.rstrip(")]'\",/.0123456789")
     return word in HTTP_LEFT or word.endswith(("http", "response"))
 
@@ -306,7 +316,7 @@ def _is_measured(word: str, left: str, figures: str, right: str) -> bool:
         return True
     if right.startswith((" == ", " != ", " < ", " > ", " <= ", " >= ", "/")):
         return True
-    return _NEIGHBOUR.match(right) is not None or left.rstrip()[-1:] == ","
+    return _NEIGHBOUR.match(right) is not None or _IN_A_ROW.search(left) is not None
 
 
 def glued(match: re.Match[str]) -> str:

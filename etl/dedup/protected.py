@@ -10,6 +10,7 @@ _DIGITS = "0123456789"
 PROTECTED = "\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17"
 # A string of all ASCII characters as the table: `str.translate` is slow where a dictionary lacks most characters.
 _PROTECT = "".join(map(chr, range(128))).replace(_DIGITS, PROTECTED)
+_RESTORE = "".join(map(chr, range(128))).replace(PROTECTED, _DIGITS)
 
 
 def protect(text: str) -> str:
@@ -24,6 +25,8 @@ def protect_match(match: re.Match[str]) -> str:
 
 def restore(text: str) -> str:
     """The text with every protected digit a digit again."""
+    if text.isascii():
+        return text.translate(_RESTORE)
     for hidden, digit in zip(PROTECTED, _DIGITS, strict=True):
         text = text.replace(hidden, digit)
     return text

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from etl.dedup import numbers
 from etl.dedup.protected import protect, protect_match
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 """Part of every id. Raise it with every change that moves an id; the golden file of the tests notices."""
 
 Replacement = str | Callable[[re.Match[str]], str]
@@ -54,7 +54,7 @@ _ZONE = r"(?: ?(?:Z|UTC|GMT|[A-Z]{1,3}[SD]T|[+-]\d{2}:?\d{2}))?(?![A-Za-z0-9])"
 # A fragment that ends in _REST is what follows the first digit.
 _FIGURES_REST = (
     r"\d{3}(?:-(?:0?[1-9]|1[0-2])-|/(?:0?[1-9]|1[0-2])/)(?:[12]\d|3[01]|0?[1-9])(?!\d)"
-    rf"(?:(?:[T:_-]| {{1,2}}){_CLOCK}{_ZONE})?(?![A-Za-z0-9])"
+    rf"(?:(?:[T:_-]| {{1,2}}){_CLOCK}{_ZONE}|[T_-]\d{{2}}(?:[_-]\d{{2}}){{2}}(?:[_.-]\d{{1,9}})?Z?)?(?![A-Za-z0-9])"
 )
 _SLASHED_REST = rf"\d?/\d{{1,2}}/(?:\d{{4}}|\d{{2}})(?![\d/])(?:,? {_CLOCK}(?: [AP]M)?)?(?![\w])"
 _ACCESS_LOG_REST = rf"\d/{_MONTH}/\d{{4}}:\d{{2}}:\d{{2}}:\d{{2}}(?: [+-]\d{{4}})?"
@@ -73,7 +73,6 @@ LINE_STARTS: tuple[Rule, ...] = (
         "time stamp of a runner or logger",
         rf"\n[\[(<]?(?=[\dJFMASONDTW]){_STAMP}[\])>]?(?:[ |,]+(?=\S)|(?=\n|\Z))",
         "\n",
-        hint=r"\n[\[(<]?[\dJFMASONDTW]",
     ),
     Rule("command of a workflow log", r"\n##\[(?:error|command|debug|group)\] *", "\n", "\n##["),
     Rule("annotation of a workflow", r"\n::error(?: [^\n:]{0,300}(?::[^\n:]{1,300}){0,4})?:: *", "\n", "\n::error"),
@@ -83,7 +82,6 @@ LINE_STARTS: tuple[Rule, ...] = (
         "letter, time and thread of a C++ or Go logger",
         r"\n([IWEFD])\d{4,8} {1,2}\d{2}:\d{2}:\d{2}\.\d{3,9} {1,9}\d{1,10} ",
         r"\n\1 ",
-        hint=r"\n[IWEFD]\d",
     ),
 )
 
@@ -158,24 +156,27 @@ SHAPES: tuple[Rule, ...] = (
         "UUID",
         r"[0-9a-fA-F](?<![0-9A-Za-z].)[0-9a-fA-F]{7}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}(?![0-9A-Za-z])",
         "<uuid>",
+        need="-",
         hint=r"-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-",
     ),
-    Rule("date, time in figures", rf"[12](?<![\w.].){_FIGURES_REST}", "<ts>", hint=r"\d[-/]\d{1,2}[-/]\d"),
+    Rule("date, time in figures", rf"[12](?<![\w.].){_FIGURES_REST}", "<ts>", hint=r"[-/](?<=\d.)\d{1,2}[-/]\d"),
     Rule("compact date and time", r"20\d{6}(?<![\w.]\d{8})[T_-]\d{4,6}(?:\.\d{1,9})?Z?(?!\w)", "<ts>", "20"),
     Rule("date, time with a month's name", rf"(?<![\w.]){_NAMED}", "<ts>", ":", hint=_MONTH_HINT),
-    Rule("date, time of an access log", rf"\d(?<![\w.].){_ACCESS_LOG_REST}", "<ts>", ":", hint=_MONTH_HINT),
-    Rule("date with slashes", rf"\d(?<![\w./].){_SLASHED_REST}", "<ts>", hint=r"\d/\d{1,2}/\d"),
+    Rule("date, time of an access log", rf"\d(?<![\w.].){_ACCESS_LOG_REST}", "<ts>", "/", hint=r"/[JFMASOND](?<=\d/.)"),
+    Rule("date with slashes", rf"\d(?<![\w./].){_SLASHED_REST}", "<ts>", need="/", hint=r"/(?<=\d.)\d{1,2}/\d"),
     Rule("time of day", rf"\d(?<![\w.:].){_CLOCK_REST}", "<ts>", hint=r":\d\d:\d\d"),
     Rule(
         "Windows path",
         r"[A-Za-z](?<!\w.):[\\/]{1,2}(?=[\w.])[^\s'\"<>|:*?()]{1,400}",
         _windows_path,
+        need=":",
         hint=r":(?<=\W[A-Za-z]:)[\\/]",
     ),
     Rule(
         "temporary folder of the system",
         r"/(?<![\w.~/-].)(?:(?:private/)?var/folders/[\w+]{1,4}/[\w+]{1,64}/[A-Z]|var/tmp|dev/shm|[\w.~/-]{0,100}?/(?:Temp|_temp))(?=/)",
         "/tmp",  # noqa: S108 (a text, not a file)
+        need="/",
         hint=r"/(?:folders|Temp|tmp|shm|_temp)/",
     ),
     Rule("temporary path", r"/tmp/(?P<path>[\w.+@=~%,/-]{1,400})", _temporary, "/tmp/"),  # noqa: S108 (a text, not a file)
@@ -201,18 +202,27 @@ SHAPES: tuple[Rule, ...] = (
         "working folder of a runner",
         r"/(?<![\w.~-].)(?:(?:home/runner/work|Users/runner/work|__w|(?:[\w.-]{1,60}/){0,4}_work)/[\w.-]{1,100}/[\w.-]{1,100}/"
         r"|github/workspace/|builds/[\w.-]{1,100}/[\w.-]{1,100}/|var/lib/jenkins/workspace/"
-        r"|(?:var/jenkins_home|home/jenkins(?:/agent)?)/workspace/[\w.@%-]{1,100}/)",
+        r"|(?:var/jenkins_home|home/jenkins(?:/agent)?)/workspace/[\w.@%-]{1,100}/"
+        r"|(?:[\w.~-]{1,60}/){0,6}_bazel_[\w.-]{1,64}/[0-9a-f]{32}/(?:execroot/[\w.-]{1,100}/)?)",
         "",
-        hint="/(?:work|__w|_work|workspace|builds)/",
+        need="/",
+        hint="/(?:work|__w|_work|workspace|builds)/|/_bazel_",
     ),
     Rule(
         "home folder",
         r"/(?<![\w.~-].)(?:(?:home|Users)/[\w.-]{1,64}|root)/(?=[\w.])",
         "~/",
+        need="/",
         hint="/(?:home|Users|root)/",
     ),
+    Rule("hash of a Rust symbol", r"::h[0-9a-f]{16}(?!\w)", "", "::h"),
     Rule("JSON web token", r"eyJ[\w-]{10,2000}\.[\w.-]{10,4000}", "<blob>", "eyJ"),
-    Rule("long run of letters and figures", r"[A-Za-z0-9+/=_-](?<![A-Za-z0-9+/=_-].)[A-Za-z0-9+/=_-]{256,}", "<blob>"),
+    Rule(
+        "long run of letters and figures",
+        r"[A-Za-z0-9+/=_-](?<![A-Za-z0-9+/=_-].)[A-Za-z0-9+/=_-]{256,}",
+        "<blob>",
+        hint=r"\n[^\n]{257}",
+    ),
     Rule(
         "id of a request or session",
         r"[iI][dD][\"']?(?: ?[:=] ?| )[\"']?(?=[\w:+/=-]{0,127}\d)[\w:+/=-]{6,128}",
@@ -220,7 +230,7 @@ SHAPES: tuple[Rule, ...] = (
     ),
     Rule(
         "made-up name",
-        r"[A-Za-z0-9](?<![\w.].)(?:(?<=\d)|[A-Za-z]{0,12}\d)\d{0,12}(?:[A-Za-z]{1,8}\d{1,12}){3}[A-Za-z0-9]{0,255}(?<=[A-Za-z0-9]{20})(?!\w)",
+        r"[A-Za-z0-9](?<![\w.].)(?=[A-Za-z0-9]{19})(?:(?<=\d)|[A-Za-z]{0,12}\d)\d{0,12}(?:[A-Za-z]{1,8}\d{1,12}){3}[A-Za-z0-9]{0,255}(?<=[A-Za-z0-9]{20})(?!\w)",
         "<n>",
         hint=r"\d[A-Za-z]{1,8}\d{1,12}[A-Za-z]{1,8}\d{1,12}[A-Za-z]{1,8}\d",
     ),
@@ -241,6 +251,7 @@ KEEPERS: tuple[Rule, ...] = (
         "code of a tool or report",
         r"[A-Z](?<![\w.-].)[A-Z0-9]{1,15}(?:-\d{1,7}){1,3}(?![\w-])",
         numbers.coded_name,
+        need="-",
         hint=r"-(?<=[A-Z0-9]-)\d",
     ),
     Rule("tag of an image", r":(?<=[a-z]:)\d{1,4}(?:\.\d{1,4}){0,3}-[a-z]\w{0,30}", protect_match, ":"),
@@ -269,20 +280,22 @@ MASKS: tuple[Rule, ...] = (
     Rule(
         "host named after its address",
         r"[A-Za-z0-9](?<![\w.-].)(?:[A-Za-z]\w{0,20}[-.]){0,4}?(?:[A-Za-z]{0,3}\d{9,12}|(?<=[\d-])\d{0,3}(?:[-.]\d{1,3}){3})"
-        rf"(?:[A-Za-z-][\w-]{{0,40}})?(?:\.[\w-]{{1,63}}){{1,6}}(?![\w.-]){_ARCHIVE}",
+        rf"(?:[A-Za-z-][\w-]{{0,40}})?(?:\.[\w-]{{1,40}}){{0,5}}\.(?=[\w-]{{0,39}}[A-Za-z])[\w-]{{1,40}}(?![\w.-]){_ARCHIVE}",
         "<ip>",
-        hint=r"\d(?:[-.]\d{1,3}[-.]\d{1,3}|\d{8})[\w-]{0,60}\.[\w-]{0,62}[A-Za-z]",
+        hint=r"\d(?:[-.]\d{1,3}[-.]\d{1,3}|\d{8})[\w-]{0,44}\.[\w.-]{0,245}[A-Za-z]",
     ),
+    Rule("hosted runner", r"fv-az\d{1,6}-\d{1,6}", "<runner>", "fv-az"),
     Rule(
-        "hosted runner",
-        r"fv-az\d{1,6}-\d{1,6}|runner-[\w-]{6,12}-project-\d{1,12}-concurrent-\d{1,4}",
+        "runner of a project",
+        r"runner-[\w-]{6,12}-project-\d{1,12}-concurrent-\d{1,4}",
         "<runner>",
-        hint="fv-az|-project-",
+        "-project-",
     ),
     Rule(
         "PCI address",
         r"[0-9a-fA-F]{4,8}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}(?:\.[0-9a-f])?(?![\w:])",
         "<pci>",
+        need=":",
         hint=r":[0-9a-fA-F]{2}:[0-9a-fA-F]{2}",
     ),
     Rule(
@@ -296,14 +309,22 @@ MASKS: tuple[Rule, ...] = (
         r"[0-9a-fA-F:](?<![\w:.].)(?:(?<=:)(?=:)|(?=[0-9a-fA-F]{0,3}:[0-9a-fA-F]{0,4}:))(?=[0-9a-fA-F:]{0,38}\d)(?:[0-9a-fA-F]{0,3}(?::[0-9a-fA-F]{1,4}){7}"
         r"|[0-9a-fA-F]{0,3}(?::[0-9a-fA-F]{1,4}){0,6}::?(?:[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{1,4}){0,5})?)(?:%\w{1,16})?(?![\w:])",
         numbers.address,
+        need=":",
         hint=":[0-9a-fA-F]{0,4}:",
     ),
-    Rule("pod of a replica set", r"-[0-9a-z]{8,10}-[bcdfghjklmnpqrstvwxz2-9]{5}(?![\w-])", "-<pod>", "-"),
+    Rule(
+        "pod of a replica set",
+        r"-(?=[a-z]{0,9}\d|[b-df-hj-np-tv-xz]{8,10}-[a-z]{0,4}\d)[0-9a-z]{8,10}-[b-df-hj-np-tv-xz2-9]{5}(?![\w-])",
+        "-<pod>",
+        "-",
+        hint=r"-[0-9a-z]{8,10}-[b-df-hj-np-tv-xz2-9]{5}",
+    ),
     Rule(
         "pod of a daemon",
-        r"((?:pod|pods|Pod|POD)[/ :=\"']{1,3}(?:[a-z0-9]{1,40}-){1,8})(?=[a-z]{0,4}\d)[a-z0-9]{5}(?![\w-])",
+        r"((?<=[pP]od)s?[/ :=\"']{1,3}(?:[a-z0-9]{1,40}-){1,8})(?=[a-z]{0,4}\d)[a-z0-9]{5}(?![\w-])",
         r"\1<pod>",
-        hint="pod|Pod|POD",
+        "od",
+        hint="[pP]od",
     ),
     Rule(
         "commit or digest",
@@ -314,7 +335,7 @@ MASKS: tuple[Rule, ...] = (
     ),
     Rule(
         "key in capitals",
-        r"[A-Z0-9](?<![\w.-].)(?:(?<=[A-Z])|(?=\d{0,126}[A-Z]))(?=(?:[A-Z]{0,12}\d){3})[A-Z0-9]{11,127}(?![\w-])",
+        r"[A-Z0-9](?<![\w.-].)(?=[A-Z0-9]{11})(?:(?<=[A-Z])|(?=\d{0,126}[A-Z]))(?=(?:[A-Z]{0,12}\d){3})[A-Z0-9]{11,127}(?![\w-])",
         "<n>",
         hint=r"\d(?:[A-Z]|(?<=[A-Z].)\d)",
     ),
@@ -324,15 +345,29 @@ MASKS: tuple[Rule, ...] = (
         "-<pod>",
         "-",
     ),
+    Rule(
+        "digest in the name of a file",
+        r"[.](?<=[\w-].)(?=[a-f]{0,31}\d)(?=\d{0,31}[a-f])[0-9a-f]{8,64}(?=\.[a-z]{1,5}(?![\w]))",
+        ".<n>",
+        need=".",
+        hint=r"\.[0-9a-f]{8,64}\.[a-z]",
+    ),
+    Rule(
+        "made-up name behind a digest",
+        r"-<n>-(?=[a-z]{0,3}\d{1,3}[a-z])[b-df-hj-np-tv-xz0-9]{4,5}(?![\w-])",
+        "-<n>-<pod>",
+        "-<n>-",
+    ),
     Rule("hash behind a class", r"@(?<=\w@)(?=[a-f]{0,16}\d)[0-9a-f]{5,16}(?![\w.])", "@<addr>", "@"),
     Rule("bytes of a saved example", r"b'[A-Za-z0-9+/=]{12,2000}'", "b'<blob>'", "b'"),
     Rule("long number glued to a name", r"_(?<=[A-Za-z]_)-?\d{5,}(?![A-Za-z0-9])", "_<n>", "_"),
     Rule("long number behind a dot", r"\.(?<=[A-Za-z]\.)(?:(?<=core\.)\d{1,9}|\d{3,})(?![\w.])", ".<n>", "."),
+    Rule("how often an event came", r"\(x\d{1,9}(?= over | times)", "(x<n>", "(x"),
     Rule("number behind leaders", r"\.\.\.\d{1,12}(?![\w.])", "...<n>", "..."),
     Rule("number", numbers.NUMBER, numbers.number),
     Rule("number glued to a counted name", r"\d(?<=[A-Za-z].)\d{0,9}(?![\w.])", numbers.glued),
     Rule("line and column", r":<n>:<n>(?<=[\w)]:<n>:<n>)", ":<n>", ":<n>:<n>"),
-    Rule("sign of a masked number", r"[-+](?<![\w>)\]].)<n>", "<n>", hint="[-+]<n>"),
+    Rule("sign of a masked number", r"[-+](?<![\w>)\]].)[-+]{0,8}<n>", "<n>", hint="[-+]<n>"),
     Rule("time in several units", r"<dur>(?:,? ?(?:and )?<dur>){1,5}", "<dur>", "<dur>"),
     Rule("map in no order", r"map\[([^\[\]\n]{1,2000})\]", _sorted_map, "map["),
     Rule("set in no order", r"\{('[^'\n{}]{0,100}'(?:, '[^'\n{}]{0,100}'){1,40})\}", _sorted_set, "{'"),

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from etl import dedup
 from etl.dedup import RULES_VERSION, family_hash, fingerprint, normalize, skeleton, text_hash
-from etl.dedup.normalize import CAP, table_steps
+from etl.dedup.normalize import CAP, _tidy, clear_characters, table_steps
+from etl.dedup.protected import restore
 from etl.dedup.rules import STAR
+from tests.unit.dedup.test_rows import CASES
 from tests.unit.dedup.test_rules import DIFFERENT, SAME
 
 FRAGMENTS = sorted(
@@ -26,6 +28,7 @@ PLAIN = [
     "for ", "the ", "by", "from ", "user ", "true", "False", "nil", "None", "null", "TRUE", "a.b.c", "x.y.z.W", "() ",
     "say", " ", "[", "\n", "* ", "it.",
 ]  # fmt: skip
+IN_CASES = sorted({text for cases in CASES.values() for _, *pair in cases for text in pair})
 ANY = st.text(st.characters(codec=None), max_size=60)
 
 SHAPES = [
@@ -71,6 +74,26 @@ def test_rows_and_lines_that_the_skeleton_passes_over_would_not_have_changed(tex
     for step in table_steps("SKELETON"):
         after_every_row = step.substitute(after_every_row)
     assert skeleton(normalized) == after_every_row[1:].replace(STAR, "*")
+
+
+def _every_row_over_every_line(text: str) -> str:
+    """What `normalize` gives, without any of its short cuts."""
+    text = _tidy(clear_characters(text))
+    for _ in range(8):
+        before, text = text, "\n" + text
+        for table in ("LINE_STARTS", "SHAPES", "KEEPERS", "MASKS"):
+            for step in table_steps(table):
+                text = step.substitute(text)
+        text = _tidy(restore(text)[1:])
+        if text == before:
+            break
+    return text
+
+
+@given(st.lists(st.sampled_from(IN_CASES), max_size=4).map(" ".join) | MIXED)
+@settings(max_examples=1000, deadline=None)
+def test_rows_and_lines_that_the_table_passes_over_would_not_have_changed(text: str) -> None:
+    assert normalize(text) == _every_row_over_every_line(text)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=[ascii(shape) for shape in SHAPES])

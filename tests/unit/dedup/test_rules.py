@@ -202,6 +202,9 @@ KNOWN_WRONG_SPLITS = [
     ("plurals", "1 error generated", "2 errors generated"),
     ("a host name without a dot", "lost build-vm-a", "lost build-vm-b"),
     ("other order of frames", "in f\nin g", "in g\nin f"),
+    ("an id of both cases, too short to be sure", "session a8Kd92LxQ01ZpW77 gone", "session Zq31xM8Bn20VtR65 gone"),
+    ("a process in the name of a file", "see /tmp/hs_err_pid4242.log", "see /tmp/hs_err_pid9.log"),
+    ("an object of git, two digits in front", f".git/objects/3f/{'2b' * 19} bad", f".git/objects/aa/{'1c' * 19} bad"),
     ("another drive's relative Windows path", r"src\main.cpp missing", "src/main.cpp missing"),
 ]
 KNOWN_WRONG_MERGES = [

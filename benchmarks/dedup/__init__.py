@@ -1,0 +1,1 @@
+"""What the ids of texts promise, measured: `python -m benchmarks.dedup`."""
