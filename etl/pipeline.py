@@ -27,6 +27,7 @@ from etl.stages.classify import Asking, classify_stage, count_waiting_texts, est
 from etl.stages.export import PreparedSink, count_waiting_documents, export_runs, export_stage, prepare_sink
 from etl.stages.fetch import Fetched, fetch_stage
 from etl.stages.fingerprint import fingerprint_stage
+from etl.stages.near import near_stage
 from etl.stages.replay import Parse, replay_stage
 from etl.stages.statistics import update_statistics
 from etl.stages.sweep import SweepPlan, sweep_stage
@@ -72,6 +73,8 @@ class Plan:
     sweep: how much of what is stored is read again after the fetch; None: nothing.
     replay: how kept objects that could not be used are read again, before the fetches; None: they are not.
     verify: what is compared, and mended, instead of all the stages; the fetches then say whose locks are taken.
+    near: whether texts that are nearly the same are looked for. inherit_audit: the share of texts that are asked about
+    although they could inherit an answer; None: nobody inherits.
     max_items: cap on texts asked. deadline: a `time.monotonic()` value by which the run should end.
     """
 
@@ -85,6 +88,8 @@ class Plan:
     sweep: SweepPlan | None = None
     replay: Parse | None = None
     verify: VerifyPlan | None = None
+    near: bool = False
+    inherit_audit: float | None = None
     max_items: int | None = None
     deadline: float = float("inf")
 
@@ -122,7 +127,7 @@ class _Run:
 
 
 def run(store: Store, plan: Plan, progress: Progress) -> RunOutcome:
-    """Does the stages of `plan` in order: fetch, fingerprint, classify, export.
+    """Does the stages of `plan` in order: fetch, fingerprint, classify, near, export.
 
     A stage that must stop (a limit, an outage, a cap) leaves the later stages to work on what is stored; the gravest
     reason decides the status and the exit code.
@@ -201,6 +206,9 @@ def _do_stages(current: _Run) -> None:
         update_statistics(store, tally)
         if plan.classifier is not None:
             _classify(current, plan.classifier, PendingScope(plan.classifier.name, chosen, plan.labels))
+        if plan.near:
+            with _collected(current.stops):
+                near_stage(store, tally, current.progress)
         if plan.sink is not None and not store.dry_run:
             _export(current, plan.sink)
         elif plan.sink is not None or plan.tasks:
@@ -226,9 +234,9 @@ def _fetch_all(current: _Run) -> None:
 
 def _classify(current: _Run, classifier: Classifier, scope: PendingScope) -> None:
     store, plan, tally = current.store, current.plan, current.outcome.tally
-    asking = Asking(classifier, scope, plan.max_items, plan.deadline)
+    asking = Asking(classifier, scope, plan.max_items, plan.deadline, plan.inherit_audit)
     if store.dry_run and classifier.paid:
-        estimate_stage(store, plan.tasks, asking, tally)
+        estimate_stage(store, plan.tasks, asking, current.outcome.run_id, tally, current.progress)
     else:
         with _collected(current.stops):
             classify_stage(store, plan.tasks, asking, current.outcome.run_id, tally, current.progress)

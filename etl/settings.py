@@ -86,6 +86,17 @@ class Settings(BaseSettings):
         "estimated",
         description="whose timeline is read from those calls: `off`, `estimated` (a reopening nobody saw), `all`",
     )
+    issuetide_near: Literal["off", "on"] = Field(
+        "off", description="`on`: runs also look for issues that are nearly the same; needs the extra `near`"
+    )
+    issuetide_inherit: Literal["off", "on"] = Field(
+        "off",
+        description="`on`: a text that differs from an answered one in nothing that matters inherits its answer, once"
+        " audits have shown that this is right",
+    )
+    issuetide_inherit_audit: float = Field(
+        0.05, ge=0, le=1, description="the share of such texts that are asked about all the same, for comparison"
+    )
     issuetide_max_cost_usd: float | None = Field(None, ge=0, description="cap on dollars per run; unset: no cap")
     issuetide_max_items: int | None = Field(None, ge=1, description="cap on texts asked per run; unset: no cap")
     issuetide_threads: int = Field(8, ge=1, le=64, description="requests to Anthropic at the same time")

@@ -216,6 +216,7 @@ texts = Table(
     Column("first_seen_at", _Moment, nullable=False, server_default=_NOW),
     UniqueConstraint("text_hash", "input"),
     Index("ix_texts_family_hash", "family_hash"),
+    Index("ix_texts_rules_version", "rules_version", "id"),
 )
 
 item_texts = Table(
@@ -234,6 +235,60 @@ former_texts = Table(
     Column("text_id", ForeignKey("texts.id"), primary_key=True),
     Index("ix_former_texts_text_id", "text_id"),
     comment="texts that an item had before it was edited: a purge erases these as well",
+)
+
+text_aliases = Table(
+    "text_aliases",
+    metadata,
+    Column("former_hash", Text, primary_key=True),
+    Column("input", Text, primary_key=True),
+    Column("text_id", ForeignKey("texts.id"), nullable=False),
+    Column("created_at", _Moment, nullable=False, server_default=_NOW),
+    Index("ix_text_aliases_text_id", "text_id"),
+    comment="ids that texts had under earlier rules, those of texts that became one with another included",
+)
+
+text_decisions = Table(
+    "text_decisions",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("text_id", ForeignKey("texts.id"), comment="of an alias: the text that counts as the other"),
+    Column("target_id", ForeignKey("texts.id"), comment="of an alias: the text whose answers count"),
+    Column("item_id", ForeignKey("items.id", ondelete="CASCADE"), comment="of a split: the item with its own text"),
+    Column("made_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_at", _Moment, nullable=False, server_default=_NOW),
+    Column("withdrawn_at", _Moment),
+    Column("withdrawn_by", Text),
+    Column("withdrawn_reason", Text),
+    CheckConstraint(
+        "kind = 'alias' AND text_id IS NOT NULL AND target_id IS NOT NULL AND item_id IS NULL"
+        " OR kind = 'split' AND item_id IS NOT NULL AND text_id IS NULL AND target_id IS NULL",
+        name="kind",
+    ),
+    Index("ix_text_decisions_text_id", "text_id"),
+    Index("ix_text_decisions_target_id", "target_id"),
+    Index("ix_text_decisions_item_id", "item_id"),
+    comment="what people said of texts: two are the same problem, or an item is not what the others of its text are",
+)
+
+answer_conflicts = Table(
+    "answer_conflicts",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("text_id", ForeignKey("texts.id"), nullable=False),
+    Column("task", Text, nullable=False),
+    Column("kept_id", ForeignKey("classifications.id"), nullable=False, comment="the answer that counts"),
+    Column("other_id", ForeignKey("classifications.id"), nullable=False, comment="the one that differs from it"),
+    Column("noticed_at", _Moment, nullable=False, server_default=_NOW),
+    Column("resolved_at", _Moment),
+    Column("resolved_by", Text),
+    Column("resolved_reason", Text),
+    UniqueConstraint("kept_id", "other_id"),
+    Index("ix_answer_conflicts_text_id", "text_id"),
+    Index("ix_answer_conflicts_other_id", "other_id"),
+    comment="texts that became one under newer rules although their answers differ; neither answer is overwritten",
 )
 
 tasks = Table(
@@ -286,13 +341,88 @@ classifications = Table(
     Column("request_id", Text),
     Column("run_id", BigInteger, nullable=False),
     Column("created_at", _Moment, nullable=False, server_default=_NOW),
-    CheckConstraint("purpose IN ('live', 'trial', 'audit')", name="purpose"),
+    Column(
+        "inherited_from",
+        ForeignKey("classifications.id"),
+        comment="of an answer by `family`: the answer, to a text of the same kin, that it repeats",
+    ),
+    CheckConstraint("purpose IN ('live', 'trial', 'audit', 'withdrawn')", name="purpose"),
     CheckConstraint(f"outcome IN {ANSWERS + ATTEMPTS}", name="outcome"),
     CheckConstraint("cardinality(categories) = cardinality(confidences)", name="confidences"),
     Index("ix_classifications_text_task", "text_id", "task"),
     Index("ix_classifications_attempts", "task", "text_id", postgresql_where=text(f"outcome IN {ATTEMPTS}")),
     Index("ix_classifications_created_at", "created_at"),
+    Index("ix_classifications_inherited", "task", "text_id", postgresql_where=text("inherited_from IS NOT NULL")),
     comment="the ledger: every answer ever received, only ever appended to",
+)
+
+text_kin = Table(
+    "text_kin",
+    metadata,
+    Column("text_id", ForeignKey("texts.id", ondelete="CASCADE"), primary_key=True),
+    Column("rules_version", SmallInteger, nullable=False),
+    Column("kin", Text, comment="etl.dedup.guards.kin_hash; null: it says too little"),
+    Index("ix_text_kin_kin", "kin"),
+    comment="texts of families with several, by family and guards; made again from the text at any time",
+)
+
+inheritance_audits = Table(
+    "inheritance_audits",
+    metadata,
+    Column("text_id", ForeignKey("texts.id", ondelete="CASCADE"), primary_key=True),
+    Column("task", Text, primary_key=True),
+    Column(
+        "inherited_from",
+        ForeignKey("classifications.id"),
+        nullable=False,
+        comment="the answer it would have inherited",
+    ),
+    Column("run_id", BigInteger, nullable=False),
+    Column("created_at", _Moment, nullable=False, server_default=_NOW),
+    comment="texts that were asked about although they could have inherited: what would have been inherited",
+)
+
+near_signatures = Table(
+    "near_signatures",
+    metadata,
+    Column("text_id", ForeignKey("texts.id", ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, nullable=False, comment="etl.near.SIGNATURE_VERSION"),
+    Column("signature", LargeBinary, comment="null: too short to be compared"),
+    comment="MinHash signatures of long texts; made again from the text at any time",
+)
+
+near_bands = Table(
+    "near_bands",
+    metadata,
+    Column("band", BigInteger, primary_key=True, autoincrement=False, comment="alike texts share some"),
+    Column("text_id", ForeignKey("near_signatures.text_id", ondelete="CASCADE"), primary_key=True),
+    Index("ix_near_bands_text_id", "text_id"),
+    comment="where texts that may be near meet: sixteen rows per signature",
+)
+
+near_texts = Table(
+    "near_texts",
+    metadata,
+    Column("text_id", ForeignKey("texts.id", ondelete="CASCADE"), primary_key=True),
+    Column(
+        "other_text_id",
+        ForeignKey("texts.id", ondelete="CASCADE"),
+        primary_key=True,
+        comment="the one that was stored before",
+    ),
+    Column("score", Double, nullable=False, comment="estimated share of common runs of three words"),
+    CheckConstraint("other_text_id < text_id", name="order"),
+    Index("ix_near_texts_other_text_id", "other_text_id"),
+    comment="pairs of long texts that are nearly the same: suggestions, never answers",
+)
+
+near_items = Table(
+    "near_items",
+    metadata,
+    Column("item_id", ForeignKey("items.id", ondelete="CASCADE"), primary_key=True),
+    Column("near_count", Integer, nullable=False),
+    Column("near_of", Text, comment="owner/name#number of the oldest near one before it"),
+    comment="what documents say of near issues, as last computed, so that a change raises the row version",
 )
 
 claims = Table(
@@ -355,6 +485,7 @@ runs = Table(
     Column("sweep_calls", Integer, nullable=False, server_default="0"),
     Column("waited_seconds", Integer, nullable=False, server_default="0", comment="for limits and failures of GitHub"),
     Column("rate_limit_left", Integer, comment="calls that GitHub still allowed at the end"),
+    Column("texts_inherited", Integer, nullable=False, server_default="0"),
     Column("error", Text),
     Column("notes", JSONB, nullable=False, server_default=text("'[]'"), comment="what was left behind, one line each"),
     CheckConstraint(

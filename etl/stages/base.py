@@ -3,16 +3,45 @@
 from collections import Counter
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 _MOST_NOTES = 20
+
+
+@dataclass(slots=True)
+class Rehashed:
+    """What became of the stored texts when the rules of their ids had changed. See `etl.stages.rehash`.
+
+    from_version: the oldest that was met. kept: texts whose id is the same but for the version. moved: the other texts
+    that are still one. merged: those that became one with an older text. split: texts that were made anew, for items
+    that are not the same problem as the rest of their text any more. conflicts: answers that differ from the one that
+    counts for their merged text. aliases_ended: what people had said that the new rules made void. asked_anew: by task,
+    how many of the texts made anew wait for an answer, although their items had one.
+    """
+
+    from_version: int
+    to_version: int
+    kept: int = 0
+    moved: int = 0
+    merged: int = 0
+    split: int = 0
+    conflicts: int = 0
+    aliases_ended: int = 0
+    asked_anew: dict[str, int] = field(default_factory=dict)
+    examples: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def texts(self) -> int:
+        """How many texts had older ids."""
+        return self.kept + self.moved + self.merged
 
 
 @dataclass(slots=True)
 class Tally:
     """What a run counts (names as in `etl.db.queries.runs.COUNTERS`) and notes of what it left behind.
 
-    repository_keys: of the repositories whose items were read.
+    repository_keys: of the repositories whose items were read. rehashed: what became of ids of older rules, where there
+    were any.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -23,6 +52,7 @@ class Tally:
     waiting_documents: int | None = None
     waiting_texts: dict[str, int] = field(default_factory=dict)
     estimated_usd: float | None = None
+    rehashed: Rehashed | None = None
 
     def note(self, line: str) -> None:
         """Keeps a line for the run's record; past the first twenty only their number."""

@@ -12,6 +12,7 @@ from etl.db.store import Store
 from etl.errors import BudgetError, RateLimitError
 from etl.records import ANSWERS, Answer, Text
 from etl.stages.base import Advance, Progress, Tally
+from etl.stages.inherit import Inheritance, find_kin
 from etl.tasks import Task
 
 _PAID_PORTION = 200
@@ -25,12 +26,14 @@ class Asking:
 
     classifier: whom it asks. scope: about which texts. max_items: about how many at most (None: all).
     deadline: the `time.monotonic()` value by which it ends.
+    audit: the share of texts that are asked about although they could inherit an answer; None: nobody inherits.
     """
 
     classifier: Classifier
     scope: PendingScope
     max_items: int | None
     deadline: float
+    audit: float | None = None
 
 
 def register_tasks(store: Store, tasks: Sequence[Task]) -> None:
@@ -53,16 +56,31 @@ def classify_stage(
         BudgetError: a cap was reached. RateLimitError: the deadline was. What was not asked stays pending.
     """
     try:
-        for task in tasks:
+        for task, heritage in _with_heritage(store, tasks, asking, run_id, tally, progress):
             with store.transaction() as connection:
                 total = classifications.count_pending(connection, task, asking.scope)
             with progress.stage(f"classify {task.name}", total) as advance:
                 if total:
                     before = tally.counts["texts_asked"], tally.cost_usd
-                    _classify_task(task, asking, _Ledger(store, task, run_id, tally, advance, *before))
+                    _classify_task(task, asking, _Ledger(store, task, run_id, tally, advance, *before), heritage)
     finally:
         with store.transaction() as connection:
             classifications.release_claims(connection, run_id)
+
+
+def _with_heritage(
+    store: Store, tasks: Sequence[Task], asking: Asking, run_id: int, tally: Tally, progress: Progress
+) -> Iterator[tuple[Task, Inheritance | None]]:
+    """Each task with who hands its answers on, which was done once; None where nobody does or answers are free."""
+    if asking.audit is None or not asking.classifier.paid:
+        yield from ((task, None) for task in tasks)
+        return
+    find_kin(store, progress)
+    for task in tasks:
+        heritage = Inheritance(store, task, asking.scope, run_id, tally, asking.audit)
+        heritage.begin()
+        heritage.hand_on()
+        yield task, heritage
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +124,19 @@ class _Ledger:
             self.tally.note(f"text {answer.text_id} of task {self.task.name}: {answer.outcome}: {answer.rationale}")
 
 
-def _classify_task(task: Task, asking: Asking, ledger: _Ledger) -> None:
+def _classify_task(task: Task, asking: Asking, ledger: _Ledger, heritage: Inheritance | None) -> None:
     while portion := _next_portion(task, asking, ledger):
         with ledger.store.transaction() as connection:
             claimed = classifications.claim_pending(
                 connection, task, asking.scope, run_id=ledger.run_id, limit=portion, lease_minutes=_LEASE_MINUTES
             )
+            if claimed and heritage is not None:
+                heritage.expect(connection, [entry.id for entry in claimed])
         if not claimed:
             return
         _ask(task, asking.classifier, claimed, ledger)
+        if heritage is not None:
+            ledger.advance(heritage.hand_on())
 
 
 def _next_portion(task: Task, asking: Asking, ledger: _Ledger) -> int:
@@ -152,10 +174,15 @@ def _ask(task: Task, classifier: Classifier, claimed: Sequence[Text], ledger: _L
             ledger.keep(free)
 
 
-def estimate_stage(store: Store, tasks: Sequence[Task], asking: Asking, tally: Tally) -> None:
-    """Counts the pending texts of the tasks without asking anyone (a dry run), with what asking would cost."""
+def estimate_stage(
+    store: Store, tasks: Sequence[Task], asking: Asking, run_id: int, tally: Tally, progress: Progress
+) -> None:
+    """Counts the pending texts of the tasks without asking anyone (a dry run), with what asking would cost.
+
+    What can be inherited now is left out; what could be once the first are answered is not known yet.
+    """
     tally.estimated_usd = 0.0
-    for task in tasks:
+    for task, _ in _with_heritage(store, tasks, asking, run_id, tally, progress):
         tally.waiting_texts[task.name] = 0
         for portion in _claimed_portions(store, task, asking, tally):
             tally.waiting_texts[task.name] += len(portion)

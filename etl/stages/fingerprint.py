@@ -1,16 +1,22 @@
 """The fingerprint stage: makes the texts of the items that the queue holds, and their ids."""
 
-from etl import dedup
 from etl.db.queries import texts
 from etl.db.store import Store
 from etl.stages.base import Progress, Tally
+from etl.stages.item_texts import COMMENTS_READ, CURRENT_RULES, Rules, store_texts
+from etl.stages.rehash import rehash_texts, report_split_texts
 
 _PORTION = 500
-COMMENTS_READ = 4 * dedup.COMMENTS_IN_TEXT  # some of the first are by bots, which no text has
 
 
-def fingerprint_stage(store: Store, tally: Tally, progress: Progress) -> None:
-    """Makes the texts of every queued item and their ids."""
+def fingerprint_stage(store: Store, tally: Tally, progress: Progress, rules: Rules = CURRENT_RULES) -> None:
+    """Makes the texts of every queued item and their ids; before that the ids of stored texts, if the rules changed.
+
+    Raises:
+        LockedError: another process is computing the ids anew right now.
+        ConfigurationError: stored ids are of newer rules than this release has.
+    """
+    changed = rehash_texts(store, tally, progress, rules)
     with store.transaction() as connection:
         inputs = texts.select_inputs(connection)
         total = texts.count_queued(connection)
@@ -18,18 +24,12 @@ def fingerprint_stage(store: Store, tally: Tally, progress: Progress) -> None:
         while total:
             with store.transaction() as connection:
                 taken = texts.take_queued_items(connection, _PORTION, COMMENTS_READ)
-                made = [fingerprint_text(entry, name) for entry in taken for name in inputs]
-                tally.counts["texts_new"] += texts.upsert_texts(connection, made, dedup.RULES_VERSION)
+                stored = store_texts(connection, taken, inputs, rules)
+                tally.counts["texts_new"] += stored.new
+                if changed is not None:
+                    changed.look_at(stored.moved)
             if not taken:
                 break
             advance(len(taken), new_texts=tally.counts["texts_new"])
-
-
-def fingerprint_text(entry: texts.StoredText, name: str) -> texts.FingerprintedText:
-    """The text of an item that is called `name`, with its ids."""
-    if name == "issue_with_comments":
-        body = dedup.issue_with_comments_text(entry.title, entry.body, entry.comments)
-    else:
-        body = dedup.issue_text(entry.title, entry.body)
-    ids = dedup.fingerprint(body)
-    return texts.FingerprintedText(entry.item_id, name, ids.text_hash, ids.family_hash, body)
+    if changed is not None and tally.rehashed is not None:
+        report_split_texts(store, changed, tally.rehashed)

@@ -9,7 +9,7 @@ from etl.db.queries.purges import Holder, ItemText, StoredItem
 from etl.db.queries.runs import close_interrupted_runs
 from etl.db.store import Store, serialize_item_writers
 from etl.errors import LockedError
-from etl.stages.fingerprint import COMMENTS_READ, fingerprint_text
+from etl.stages.item_texts import COMMENTS_READ, fingerprint_text
 
 _MOST_CANDIDATES = 100
 

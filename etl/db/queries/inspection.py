@@ -9,12 +9,13 @@ from sqlalchemy import Connection, text
 
 @dataclass(frozen=True, slots=True)
 class ItemExplanation:
-    """What is stored of one item: the item, its texts, every answer to them, and its documents per task."""
+    """What is stored of one item: the item, its texts, every answer to them, its documents per task, near issues."""
 
     item: dict[str, Any]
     texts: list[dict[str, Any]]
     answers: list[dict[str, Any]]
     documents: list[dict[str, Any]]
+    near: list[dict[str, Any]]
 
 
 def select_explanation(connection: Connection, repository: str, number: int) -> ItemExplanation | None:
@@ -41,7 +42,9 @@ def select_explanation(connection: Connection, repository: str, number: int) -> 
             connection,
             """
             SELECT it.input, x.id AS text_id, x.text_hash, x.family_hash, x.rules_version, x.body,
-                   (SELECT count(*) FROM item_texts o WHERE o.text_id = x.id) AS items_with_this_text
+                   (SELECT count(*) FROM item_texts o WHERE o.text_id = x.id) AS items_with_this_text,
+                   ARRAY(SELECT f.former_hash FROM text_aliases f WHERE f.text_id = x.id
+                         ORDER BY f.created_at DESC, f.former_hash) AS former_ids
             FROM item_texts it JOIN texts x ON x.id = it.text_id WHERE it.item_id = :item_id ORDER BY it.input
             """,
             item_id=item_id,
@@ -67,6 +70,17 @@ def select_explanation(connection: Connection, repository: str, number: int) -> 
             FROM classification_documents d WHERE d.item_id = :item_id ORDER BY d.task
             """,
             item_id=item_id,
+        ),
+        near=_rows(
+            connection,
+            """
+            SELECT other_repository AS repository, other_number AS number, other_title AS title, score,
+                   other_is_older AS older
+            FROM near_duplicates WHERE repository = :repository AND number = :number
+            ORDER BY score DESC, other_repository, other_number
+            """,
+            repository=item[0]["repository"],
+            number=number,
         ),
     )
 
@@ -177,6 +191,7 @@ def select_totals(connection: Connection) -> dict[str, Any]:
                (SELECT count(*) FROM claims WHERE expires_at > now()) AS texts_being_asked,
                (SELECT count(*) FROM dead_letters) AS dead_letters,
                (SELECT count(*) FROM rejected_items) AS rejected_items,
+               (SELECT count(*) FROM open_conflicts) AS answer_conflicts,
                (SELECT coalesce(sum(cost_usd), 0) FROM runs) AS cost_usd
         """,
     )[0]

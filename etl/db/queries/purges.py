@@ -8,7 +8,9 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from etl.db.queries.inheritance import delete_kin
 from etl.db.queries.items import MICROSECONDS_NOW
+from etl.db.queries.near import delete_signatures
 from etl.records import Rejected
 
 
@@ -36,7 +38,7 @@ class StoredItem:
 
 @dataclass(frozen=True, slots=True)
 class ItemText:
-    """A text of an item that is to be purged, and the other items that have it now."""
+    """A text of an item that is to be purged, and the other items that have it now, or another that it counts as."""
 
     id: int
     input: str
@@ -106,7 +108,8 @@ def select_texts(connection: Connection, item: StoredItem) -> list[ItemText]:
         text("""
             SELECT x.id, x.input, x.text_hash, x.body,
                    ARRAY(SELECT o.item_id FROM item_texts o
-                         WHERE o.text_id = x.id AND o.item_id <> ALL (:ids) ORDER BY o.item_id) AS others
+                         WHERE o.text_id IN (x.id, (SELECT a.target_id FROM alias_targets a WHERE a.text_id = x.id))
+                               AND o.item_id <> ALL (:ids) ORDER BY o.item_id) AS others
             FROM texts x
             WHERE x.id IN (SELECT text_id FROM item_texts WHERE item_id = ANY (:ids)
                            UNION SELECT text_id FROM former_texts WHERE item_id = ANY (:ids))
@@ -131,7 +134,7 @@ def select_claiming_runs(connection: Connection, text_ids: Sequence[int]) -> lis
 def erase_texts(connection: Connection, text_ids: Sequence[int]) -> None:
     """Empties texts. Their rows stay, under ids that no text has, for what their answers cost; the reasons go.
 
-    Items that have one of them get it made anew.
+    Items that have one of them get it made anew. What people said of them ends, and their former ids go.
     """
     parameters = {"ids": list(text_ids)}
     connection.execute(
@@ -145,12 +148,23 @@ def erase_texts(connection: Connection, text_ids: Sequence[int]) -> None:
         """),
         parameters,
     )
+    connection.execute(text("DELETE FROM text_aliases WHERE text_id = ANY (:ids)"), parameters)
+    connection.execute(
+        text("DELETE FROM text_decisions WHERE text_id = ANY (:ids) OR target_id = ANY (:ids)"), parameters
+    )
+    connection.execute(text("DELETE FROM answer_conflicts WHERE text_id = ANY (:ids)"), parameters)
+    delete_signatures(connection, text_ids)
+    delete_kin(connection, text_ids)
     _erase_reasons(connection, text_ids)
 
 
 def replace_wording(connection: Connection, text_id: int, body: str) -> None:
     """Gives a text the wording of another item; the reasons of its answers, which may quote the former one, go."""
     connection.execute(text("UPDATE texts SET body = :body WHERE id = :text_id"), {"text_id": text_id, "body": body})
+    connection.execute(
+        text("UPDATE text_decisions SET reason = '' WHERE text_id = :text_id OR target_id = :text_id"),
+        {"text_id": text_id},
+    )
     _erase_reasons(connection, [text_id])
     connection.execute(
         text(f"""
@@ -192,7 +206,16 @@ def erase_item(connection: Connection, item: StoredItem, reason: str) -> int:
         """),  # noqa: S608  (constants)
         parameters,
     )
-    for table in ("item_texts", "former_texts", "item_events", "item_links", "item_checks", "text_queue"):
+    for table in (
+        "item_texts",
+        "former_texts",
+        "item_events",
+        "item_links",
+        "item_checks",
+        "text_queue",
+        "text_decisions",
+        "near_items",
+    ):
         connection.execute(text(f"DELETE FROM {table} WHERE item_id = ANY (:ids)"), parameters)  # noqa: S608
     connection.execute(
         text("UPDATE annotations SET reason = '', text_hash = NULL WHERE item_id = ANY (:ids)"), parameters

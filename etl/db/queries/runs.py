@@ -30,6 +30,7 @@ COUNTERS = (
     "sweep_calls",
     "waited_seconds",
     "rate_limit_left",
+    "texts_inherited",
 )
 """What a run counts; each is a column of `runs`."""
 

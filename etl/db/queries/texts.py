@@ -1,7 +1,7 @@
 """Statements on texts: what must be fingerprinted, and the fingerprints."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, text
 
@@ -37,6 +37,37 @@ class FingerprintedText:
     text_hash: str
     family_hash: str
     body: str
+
+
+@dataclass(frozen=True, slots=True)
+class KnownText:
+    """A text that an item has, with the ids that its body has by itself: what people split off is not in them."""
+
+    text_hash: str
+    family_hash: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Upserted:
+    """How many texts were new, and which items have another text than before: (item, input, text)."""
+
+    new: int = 0
+    moved: tuple[tuple[int, str, int], ...] = ()
+
+
+_OWN_MARK = "~"
+
+
+def own_hash(text_hash: str, item_id: int) -> str:
+    """The id of the text that an item has to itself because a person split it from the others."""
+    return f"{text_hash}{_OWN_MARK}{item_id}"
+
+
+def split_hash(text_hash: str) -> tuple[str, str]:
+    """The id that a text has by its words, and what makes it an item's own: '' for a text that any item may have."""
+    plain, mark, owner = text_hash.partition(_OWN_MARK)
+    return plain, mark + owner
 
 
 def take_queued_items(connection: Connection, limit: int, comments: int) -> list[StoredText]:
@@ -89,14 +120,54 @@ def select_stored_texts(connection: Connection, item_ids: Sequence[int], comment
     ]
 
 
-def upsert_texts(connection: Connection, fingerprinted: Sequence[FingerprintedText], rules_version: int) -> int:
-    """Stores the texts and which item has which; gives how many texts were new.
+def select_known_texts(
+    connection: Connection, item_ids: Sequence[int], rules_version: int
+) -> dict[tuple[int, str], KnownText]:
+    """By item and input: the text that the item has now, as far as its ids are of this version of the rules.
 
-    An item whose text is another than before gets a new version (its documents show the ids); the same text again
-    changes no row.
+    Words that are still the same need not be normalized again.
+    """
+    rows = connection.execute(
+        text("""
+            SELECT it.item_id, it.input, x.text_hash, x.family_hash, x.body
+            FROM item_texts it JOIN texts x ON x.id = it.text_id
+            WHERE it.item_id = ANY (:ids) AND x.rules_version = :rules_version
+                  AND NOT starts_with(x.text_hash, 'purged ')
+        """),
+        {"ids": list(item_ids), "rules_version": rules_version},
+    )
+    return {
+        (row.item_id, row.input): KnownText(split_hash(row.text_hash)[0], row.family_hash, row.body) for row in rows
+    }
+
+
+def select_split_items(connection: Connection, item_ids: Sequence[int]) -> set[int]:
+    """Those of the items that people gave texts of their own."""
+    rows = connection.execute(
+        text("""
+            SELECT item_id FROM text_decisions
+            WHERE kind = 'split' AND withdrawn_at IS NULL AND item_id = ANY (:ids)
+        """),
+        {"ids": list(item_ids)},
+    )
+    return set(rows.scalars())
+
+
+def upsert_texts(connection: Connection, fingerprinted: Sequence[FingerprintedText], rules_version: int) -> Upserted:
+    """Stores the texts and which item has which, as far as people did not decide otherwise.
+
+    An item that was split off has a text of its own; one whose text was declared the same as another has that one. An
+    item whose text is another than before gets a new version (its documents show the ids); the same text again changes
+    no row.
     """
     if not fingerprinted:
-        return 0
+        return Upserted()
+    split = select_split_items(connection, [entry.item_id for entry in fingerprinted])
+    if split:
+        fingerprinted = [
+            replace(entry, text_hash=own_hash(entry.text_hash, entry.item_id)) if entry.item_id in split else entry
+            for entry in fingerprinted
+        ]
     values = {
         "item_ids": [entry.item_id for entry in fingerprinted],
         "inputs": [entry.input for entry in fingerprinted],
@@ -120,13 +191,14 @@ def upsert_texts(connection: Connection, fingerprinted: Sequence[FingerprintedTe
         },
     ).rowcount
     serialize_item_writers(connection)
-    connection.execute(
+    moved = connection.execute(
         text(f"""
             WITH named AS (
-                SELECT n.item_id, n.input, t.id AS text_id
+                SELECT n.item_id, n.input, coalesce(a.target_id, t.id) AS text_id
                 FROM unnest(CAST(:item_ids AS bigint[]), CAST(:inputs AS text[]), CAST(:hashes AS text[]))
                      AS n (item_id, input, hash)
                 JOIN texts t ON t.text_hash = n.hash AND t.input = n.input
+                LEFT JOIN alias_targets a ON a.text_id = t.id
             ), left_behind AS (
                 INSERT INTO former_texts (item_id, text_id)
                 SELECT it.item_id, it.text_id
@@ -138,14 +210,16 @@ def upsert_texts(connection: Connection, fingerprinted: Sequence[FingerprintedTe
                 SELECT item_id, input, text_id FROM named
                 ON CONFLICT (item_id, input) DO UPDATE SET text_id = excluded.text_id
                 WHERE it.text_id <> excluded.text_id
-                RETURNING item_id, xmax <> 0 AS replaced
+                RETURNING item_id, input, text_id, xmax <> 0 AS replaced
+            ), touched AS (
+                UPDATE items SET row_version = greatest(row_version + 1, {MICROSECONDS_NOW})
+                WHERE id IN (SELECT item_id FROM moved WHERE replaced)
             )
-            UPDATE items SET row_version = greatest(row_version + 1, {MICROSECONDS_NOW})
-            WHERE id IN (SELECT item_id FROM moved WHERE replaced)
+            SELECT item_id, input, text_id FROM moved WHERE replaced
         """),  # noqa: S608  (a constant)
         values,
-    )
-    return new
+    ).all()
+    return Upserted(new, tuple((row.item_id, row.input, row.text_id) for row in moved))
 
 
 def queue_every_item(connection: Connection) -> int:

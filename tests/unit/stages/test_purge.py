@@ -15,12 +15,12 @@ from etl.db.queries.history import insert_events, replace_history
 from etl.db.queries.items import upsert_items
 from etl.db.queries.mirror import insert_rejected
 from etl.db.queries.purges import StoredItem, number_of, select_items, tells_of
-from etl.db.queries.texts import take_queued_items, upsert_texts
+from etl.db.queries.texts import take_queued_items
 from etl.db.store import Store
 from etl.errors import LockedError
 from etl.pipeline import Fetch, Plan, RunOutcome, run
 from etl.records import Event, Origin, Rejected, Scope
-from etl.stages.fingerprint import fingerprint_text
+from etl.stages.item_texts import store_texts
 from etl.stages.purge import Purged, purge_item
 from tests.dump import dump_database
 from tests.fakes import (
@@ -337,7 +337,7 @@ def test_texts_that_are_being_made_while_the_item_is_purged_do_not_outlive_it(st
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
         while purging.is_alive() and rows(store, waiting) == [(0,)]:
             purging.join(0.01)
-        upsert_texts(connection, [fingerprint_text(taken, "issue")], 1)
+        store_texts(connection, [taken], ["issue"])
     purging.join()
     assert mentions(store) == []
 
