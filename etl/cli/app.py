@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from etl.cli import pipeline_commands, report_commands, server_commands, task_commands
+from etl.cli.dedup_commands import dedup_app
 from etl.cli.doctor import doctor_command
 from etl.cli.explain_command import explain_command
 from etl.cli.purge_command import purge_command
@@ -54,6 +55,7 @@ app.command("verify", short_help="Compare GitHub, PostgreSQL and OpenSearch.")(v
 app.command("purge", short_help="Erase one issue or pull request for good.")(purge_command)
 app.command("report")(report_commands.report_command)
 app.add_typer(task_commands.tasks_app, name="tasks")
+app.add_typer(dedup_app, name="dedup")
 app.add_typer(report_commands.dashboards_app, name="dashboards")
 app.add_typer(server_commands.database_app, name="db")
 app.add_typer(server_commands.servers_app, name="servers")

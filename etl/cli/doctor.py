@@ -17,12 +17,15 @@ from typing import TYPE_CHECKING
 from etl.cli import wiring
 from etl.cli.options import Json
 from etl.cli.output import print_json, stop
+from etl.db.migrate import check_schema
 from etl.errors import ConfigurationError, IssuetideError, StopError
 from etl.records import Check
 from etl.settings import Settings, read_settings
 from etl.tasks import Task, load_tasks
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from etl.github import CredentialStatus
 
 
@@ -68,6 +71,8 @@ def run_checks(settings: Settings) -> list[Check]:
         ("tasks", _check_tasks),
         ("github", _check_github),
         ("database", _check_database),
+        ("inheritance", _check_inheritance),
+        ("near-duplicates", _check_near),
         ("anthropic", _check_anthropic),
         ("prompt cache", _check_prompts),
         ("opensearch", _check_opensearch),
@@ -168,7 +173,6 @@ def _check_database(settings: Settings) -> Iterator[Check]:
 
 
 def _check_server(url: str, kind: str) -> Iterator[Check]:
-    from etl.db.migrate import check_schema
     from etl.db.queries.inspection import select_server
     from etl.db.store import Store
 
@@ -190,11 +194,77 @@ def _check_server(url: str, kind: str) -> Iterator[Check]:
                 )
             try:
                 check_schema(connection)
-                yield Check("schema", "ok", "the structure fits this release")
             except StopError as problem:
                 yield Check("schema", "failed", str(problem), "issuetide db upgrade")
+                return
+            yield Check("schema", "ok", "the structure fits this release")
+            yield from _check_ids(connection)
     finally:
         store.close()
+
+
+def _check_ids(connection: "Connection") -> Iterator[Check]:
+    from etl.db.queries.rehash import count_open_conflicts, select_rules_standing
+    from etl.stages.item_texts import CURRENT_RULES
+
+    standing = select_rules_standing(connection, CURRENT_RULES.version)
+    if (standing.newest or 0) > CURRENT_RULES.version:
+        yield Check(
+            "text ids",
+            "failed",
+            f"made with version {standing.newest} of the rules; this release has {CURRENT_RULES.version}",
+            "use the newer release everywhere that writes into this database",
+        )
+    elif standing.outdated:
+        yield Check(
+            "text ids",
+            "warning",
+            f"{standing.outdated:,} are of version {standing.oldest} of the rules; this release has"
+            f" {CURRENT_RULES.version}",
+            "the next run makes them anew, and answers stay; `issuetide dedup rehash --plan` shows what changes",
+        )
+    else:
+        yield Check("text ids", "ok", f"all are of version {CURRENT_RULES.version} of the rules")
+    conflicts = count_open_conflicts(connection)
+    if conflicts:
+        yield Check(
+            "answers",
+            "warning",
+            f"{conflicts:,} differ from the one that counts for their merged text",
+            "`issuetide dedup decisions` lists them; split the issue, or settle the conflict",
+        )
+
+
+def _check_inheritance(settings: Settings) -> Iterator[Check]:
+    url = wiring.find_running_database(settings) if settings.issuetide_inherit == "on" else None
+    if url is None:
+        return
+    from etl.db.queries.inheritance import select_agreement
+    from etl.db.store import Store
+    from etl.stages.inherit import standing_of, standing_words
+
+    store = Store(url)
+    try:
+        with store.transaction() as connection:
+            check_schema(connection)
+            agreements = select_agreement(connection)
+    finally:
+        store.close()
+    if not agreements:
+        yield Check("inheritance", "ok", "on; no text could have inherited an answer yet")
+    for agreement in agreements:
+        is_refused = standing_of(agreement) == "refused"
+        yield Check(
+            f"inheritance of {agreement.task}",
+            "failed" if is_refused else "ok",
+            standing_words(agreement),
+            "look at `issuetide dedup agreement`; ISSUETIDE_INHERIT=off stops the comparing" if is_refused else "",
+        )
+
+
+def _check_near(settings: Settings) -> Iterator[Check]:
+    if wiring.wants_near(settings):
+        yield Check("near-duplicates", "ok", "on; datasketch is installed")
 
 
 def _check_anthropic(settings: Settings) -> Iterator[Check]:

@@ -7,39 +7,64 @@ import typer
 
 from etl import dedup
 from etl.cli import wiring
+from etl.cli.decision_commands import is_text_id
+from etl.cli.explain_text import explain_text, print_answers, print_decisions, print_former_ids, shown
 from etl.cli.options import Json
 from etl.cli.output import print_json, print_line, stop
-from etl.db.queries import inspection
+from etl.db.queries import decisions, inspection
 from etl.errors import ConfigurationError
-from etl.report.words import plain_text
 from etl.settings import read_settings
 
 
 @stop
 def explain_command(
-    item: Annotated[str, typer.Argument(metavar="OWNER/NAME#NUMBER", help="For example pytorch/pytorch#1234.")],
+    item: Annotated[
+        str,
+        typer.Argument(
+            metavar="OWNER/NAME#NUMBER",
+            help="For example pytorch/pytorch#1234; or the id of a text, also a former one.",
+        ),
+    ],
     as_json: Json = False,
 ) -> None:
     """Show everything that is known of one issue.
 
     Its text as read and normalized, its ids, every answer with reason and versions, its document.
     """
+    if is_text_id(item):
+        explain_text(item.lower(), as_json=as_json)
+        return
     repository, mark, number = item.partition("#")
     if not mark or not (number.isascii() and number.isdigit()) or repository.count("/") != 1:
         raise ConfigurationError(f"{item!r} names no issue; write OWNER/NAME#NUMBER")
     with wiring.opened_store(read_settings()) as store, store.transaction() as connection:
         found = inspection.select_explanation(connection, repository, int(number))
+        text_ids = [entry["text_id"] for entry in found.texts] if found is not None else []
+        decided = decisions.select_decisions_on(connection, text_ids, found.item["id"] if found is not None else None)
+        conflicts = decisions.select_conflicts_of(connection, text_ids)
     if found is None:
         raise ConfigurationError(f"{item} is not stored; `issuetide status` lists what is")
     for text in found.texts:
         text["normalized"] = dedup.normalize(text["body"])
     if as_json:
-        print_json({"item": found.item, "texts": found.texts, "answers": found.answers, "documents": found.documents})
+        print_json(
+            {
+                "item": found.item,
+                "texts": found.texts,
+                "answers": found.answers,
+                "documents": found.documents,
+                "near": found.near,
+                "decisions": decided,
+                "conflicts": conflicts,
+            }
+        )
     else:
-        _print_explanation(found)
+        _print_explanation(found, decided, conflicts)
 
 
-def _print_explanation(found: inspection.ItemExplanation) -> None:
+def _print_explanation(
+    found: inspection.ItemExplanation, decided: Sequence[dict[str, Any]], conflicts: Sequence[dict[str, Any]]
+) -> None:
     from rich.console import Console
     from rich.panel import Panel
     from rich.text import Text
@@ -52,28 +77,28 @@ def _print_explanation(found: inspection.ItemExplanation) -> None:
     if item["queued"]:
         print_line("changed since its texts were made; the next run makes them again")
     for text in found.texts:
-        console.print(Panel(Text(_shown(text["body"])), title=f"text `{text['input']}` as a classifier reads it"))
-        console.print(Panel(Text(_shown(text["normalized"])), title="normalized (what the ids are made of)"))
+        console.print(Panel(Text(shown(text["body"])), title=f"text `{text['input']}` as a classifier reads it"))
+        console.print(Panel(Text(shown(text["normalized"])), title="normalized (what the ids are made of)"))
         print_line(
             f"text_hash {text['text_hash']}  family_hash {text['family_hash']}"
             f"  (shared by {text['items_with_this_text']} items)"
         )
-    _print_answers(found.answers)
+        print_former_ids(text["former_ids"])
+    print_decisions(decided, conflicts)
+    print_answers(found.answers)
+    _print_near(found.near)
     _print_documents(found.documents)
 
 
-def _print_answers(answers: Sequence[dict[str, Any]]) -> None:
-    if not answers:
-        print_line("no answer yet")
-    for answer in answers:
-        pairs = ", ".join(f"{c} {p:.2f}" for c, p in zip(answer["categories"], answer["confidences"], strict=True))
+def _print_near(near: Sequence[dict[str, Any]], most: int = 20) -> None:
+    for other in near[:most]:
+        when = "older" if other["older"] else "newer"
         print_line(
-            f"{answer['task']} v{answer['task_version']}: {pairs or answer['outcome']}"
-            f"  by {answer['classifier']} {answer['model']} prompt {answer['prompt_version']}"
-            f" at {answer['created_at']:%Y-%m-%d %H:%M} ${float(answer['cost_usd']):.6f}",
-            before="→ " if answer["current"] else "  ",
+            f"nearly the same text ({other['score']:.2f}, {when}): {other['repository']}#{other['number']}"
+            f" {other['title']}"
         )
-        print_line(str(answer["rationale"]), before="    ")
+    if len(near) > most:
+        print_line(f"… and {len(near) - most:,} more with nearly the same text")
 
 
 def _print_documents(documents: Sequence[dict[str, Any]]) -> None:
@@ -84,8 +109,3 @@ def _print_documents(documents: Sequence[dict[str, Any]]) -> None:
         if document["dead_letter"]:
             print_line(f"refused: {document['dead_letter']}", before="    ")
         print_json(document["source"])
-
-
-def _shown(text: str, most: int = 3000) -> str:
-    shown = text if len(text) <= most else f"{text[:most]}\n… {len(text) - most:,} more characters"
-    return plain_text(shown)

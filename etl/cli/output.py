@@ -5,6 +5,7 @@ import logging
 import shlex
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import typer
@@ -16,6 +17,7 @@ from etl.errors import IssuetideError
 from etl.pipeline import Plan, RunOutcome
 from etl.report.words import plain_json, plain_line
 from etl.settings import Settings
+from etl.stages.base import Rehashed
 
 _log = logging.getLogger("issuetide")
 _LONGEST_LINE = 2000
@@ -76,6 +78,7 @@ def outcome_values(outcome: RunOutcome) -> dict[str, object]:
         "waiting_texts": tally.waiting_texts,
         "waiting_documents": tally.waiting_documents,
         "estimated_usd": tally.estimated_usd,
+        "rehashed": None if tally.rehashed is None else asdict(tally.rehashed),
         "error": outcome.error,
         "notes": tally.notes,
     }
@@ -96,6 +99,8 @@ def outcome_lines(plan: Plan, outcome: RunOutcome, *, dry_run: bool) -> list[str
         lines += _github_lines(counts)
     if counts["characters_replaced"]:
         lines.append(f"  cleaned     {counts['characters_replaced']} characters that PostgreSQL refuses")
+    if tally.rehashed is not None:
+        lines += _rehash_lines(tally.rehashed)
     lines.append(f"  texts       {counts['texts_new']:,} new")
     if plan.classifier is not None:
         dollars = f", ${tally.cost_usd:.4f}" if tally.cost_usd else ""
@@ -103,6 +108,7 @@ def outcome_lines(plan: Plan, outcome: RunOutcome, *, dry_run: bool) -> list[str
             f"  classified  {counts['texts_asked']:,} texts by `{plan.classifier.name}`"
             f"{f' ({tally.model})' if tally.model else ''}{dollars}"
         )
+    lines += _kin_lines(counts)
     for task, waiting in tally.waiting_texts.items():
         if waiting:
             lines.append(f"  waiting     {waiting:,} texts for task {task}")
@@ -115,6 +121,27 @@ def outcome_lines(plan: Plan, outcome: RunOutcome, *, dry_run: bool) -> list[str
         why = "" if plan.sink is not None else " (OPENSEARCH_URL is not set)"
         lines.append(f"  to export   {tally.waiting_documents:,} documents wait in PostgreSQL{why}")
     lines += [f"  left behind {plain_line(note, _LONGEST_LINE)}" for note in tally.notes]
+    return lines
+
+
+def _rehash_lines(found: Rehashed) -> list[str]:
+    """What a run did because the rules of ids had changed."""
+    asked = sum(found.asked_anew.values())
+    versions = f"rules {found.from_version} → {found.to_version}"
+    what = f"{found.texts:,} texts, {found.merged:,} merged, {found.split:,} split off"
+    lines = [f"  new ids     {versions}: {what}; answers stay, {asked:,} are asked anew"]
+    if found.conflicts:
+        lines.append(f"  conflicts   {found.conflicts:,} between answers of merged texts: `issuetide dedup decisions`")
+    return lines
+
+
+def _kin_lines(counts: Mapping[str, int]) -> list[str]:
+    """What a run found by way of likeness; nothing where it did not look."""
+    lines = []
+    if counts["texts_inherited"]:
+        lines.append(f"  inherited   {counts['texts_inherited']:,} texts have the answer of one of their kin")
+    if counts["texts_compared"]:
+        lines.append(f"  near        {counts['texts_compared']:,} long texts compared, {counts['near_pairs']:,} pairs")
     return lines
 
 

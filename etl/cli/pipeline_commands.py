@@ -180,6 +180,8 @@ def run_command(
             sink=wiring.make_sink(settings, end),
             repositories=scope.repositories,
             labels=scope.labels,
+            near=wiring.wants_near(settings),
+            inherit_audit=wiring.inherit_audit(settings),
             max_items=_most_texts(settings, max_items),
             deadline=end,
         )
@@ -256,6 +258,7 @@ def classify_command(
             classifier=wiring.make_classifier(settings, classifier, model, max_cost_usd, end),
             repositories=tuple(repo or ()),
             labels=tuple(label or ()),
+            inherit_audit=wiring.inherit_audit(settings),
             max_items=_most_texts(settings, max_items),
             deadline=end,
         )

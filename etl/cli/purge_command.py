@@ -45,11 +45,11 @@ def purge_command(
     """
     set_up_logging("text", verbose=False)
     reason = _checked_reason(why)
-    host, repository, number = _parse_item(item)
+    host, repository, number = parse_item(item)
     settings = read_settings()
     sink = wiring.make_sink(settings, wiring.deadline_of(settings, None))
     with wiring.opened_store(settings) as store:
-        found = _find_item(store, host, repository, number)
+        found = find_item(store, host, repository, number)
         if not yes and not _confirmed(found):
             print_error("nothing was erased")
             return EXIT_FAILED
@@ -75,8 +75,12 @@ def _checked_reason(why: str) -> str:
     return reason
 
 
-def _parse_item(item: str) -> tuple[str | None, str, int]:
-    """Host (None: any), 'owner/name' and number of what the user named."""
+def parse_item(item: str) -> tuple[str | None, str, int]:
+    """Host (None: any), 'owner/name' and number of what the user named.
+
+    Raises:
+        ConfigurationError: it names no issue.
+    """
     name, mark, number = item.rpartition("#")
     parts = name.split("/")
     usable = mark and len(parts) in {2, 3} and all(parts) and number.isascii() and number.isdigit() and len(number) < 19
@@ -85,7 +89,12 @@ def _parse_item(item: str) -> tuple[str | None, str, int]:
     return (parts[0] if len(parts) == 3 else None), "/".join(parts[-2:]), int(number)
 
 
-def _find_item(store: Store, host: str | None, repository: str, number: int) -> StoredItem:
+def find_item(store: Store, host: str | None, repository: str, number: int) -> StoredItem:
+    """The one stored issue or pull request that this names.
+
+    Raises:
+        ConfigurationError: none is stored, or several.
+    """
     with store.transaction() as connection:
         found = select_items(connection, repository, number, host)
     if not found:
@@ -95,7 +104,7 @@ def _find_item(store: Store, host: str | None, repository: str, number: int) -> 
         if len({entry.host for entry in found}) == 1:
             raise ConfigurationError(
                 f"{len(found)} repositories have been called {repository} (one is older: {places}); run"
-                " `issuetide run` on the one that exists, which brings its name up to date, then purge again"
+                " `issuetide run` on the one that exists, which brings its name up to date, then try again"
             )
         raise ConfigurationError(f"{repository}#{number} is stored of several hosts; name one: {places}")
     return found[0]

@@ -1,6 +1,7 @@
 """`status`: how everything stands, by what PostgreSQL knows."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,12 +11,13 @@ from etl.cli import wiring
 from etl.cli.freshness import ago, find_stale, only_named, parse_age, reach_words
 from etl.cli.options import Json, Repositories
 from etl.cli.output import print_json, print_line, stop
-from etl.db.queries import exports, inspection, runs
+from etl.db.queries import exports, inspection, rehash, runs
 from etl.db.queries.classifications import count_unanswered
 from etl.db.store import Store
 from etl.errors import EXIT_STALE
 from etl.settings import Settings, read_settings
 from etl.stages.export import count_waiting_documents
+from etl.stages.item_texts import CURRENT_RULES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -78,6 +80,7 @@ def _collect_standing(settings: Settings, store: Store, named: Sequence[str]) ->
             "streams": only_named(inspection.select_freshness(connection), named),
             "sweeps": only_named(inspection.select_sweeps(connection), named),
             "totals": inspection.select_totals(connection),
+            "ids": asdict(rehash.select_rules_standing(connection, CURRENT_RULES.version)),
             "unanswered_texts": count_unanswered(connection),
             "dead_letters": [
                 {"document": document, "reason": reason}
@@ -110,6 +113,7 @@ def _print_status(standing: dict[str, Any]) -> None:
         f"{totals['texts']:,} distinct texts, {totals['answers']:,} answers in the ledger,"
         f" ${float(totals['cost_usd']):.4f} spent; {totals['items_to_fingerprint']:,} items wait for their texts"
     )
+    _print_ids(standing["ids"], totals["answer_conflicts"])
     for task, waiting in standing["unanswered_texts"].items():
         console.print(f"{waiting:,} texts have no answer to {task} yet")
     if sink["name"] is None:
@@ -123,6 +127,17 @@ def _print_status(standing: dict[str, Any]) -> None:
     for rejected in standing["rejected_items"]:
         print_line(f"rejected item: {rejected['line']}")
     _print_runs(console, standing["runs"])
+
+
+def _print_ids(ids: dict[str, Any], conflicts: int) -> None:
+    """What waits because the rules of ids have changed; nothing otherwise."""
+    if ids["outdated"]:
+        print_line(
+            f"{ids['outdated']:,} texts have ids of version {ids['oldest']} of the rules, this release has"
+            f" {CURRENT_RULES.version}: the next run makes them anew (see `issuetide dedup rehash --plan`)"
+        )
+    if conflicts:
+        print_line(f"conflicts between answers of merged texts: {conflicts:,}; `issuetide dedup decisions` lists them")
 
 
 def _make_table(title: str, *headings: str, left: int = 1) -> "Table":

@@ -235,6 +235,25 @@ def plan_sweep(settings: Settings, calls: int | None) -> SweepPlan:
     )
 
 
+def wants_near(settings: Settings) -> bool:
+    """Whether runs look for texts that are nearly the same.
+
+    Raises:
+        ConfigurationError: they are to, and the extra `near` is not installed.
+    """
+    if settings.issuetide_near == "off":
+        return False
+    from etl.near import check_installed
+
+    check_installed()
+    return True
+
+
+def inherit_audit(settings: Settings) -> float | None:
+    """The share of texts that are asked about although they could inherit an answer; None where nobody inherits."""
+    return settings.issuetide_inherit_audit if settings.issuetide_inherit == "on" else None
+
+
 def make_file_fetches(path: str, scope: Scope) -> list[Fetch]:
     """One fetch of a file ('-' for standard input)."""
     from etl.sources.github_json import check_full_name

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from etl.dedup import RULES_VERSION
 from tests.integration.world import REPOSITORY, World, fill, make_world
 
 pytestmark = pytest.mark.opensearch
@@ -158,7 +159,7 @@ def test_explain_shows_text_ids_answer_and_document(world: World) -> None:
     fill(world, 2)
     world.run()
     found = json.loads(world.command("explain", f"{REPOSITORY}#1", "--json").stdout)
-    assert found["texts"][0]["text_hash"].startswith("1:")
+    assert found["texts"][0]["text_hash"].startswith(f"{RULES_VERSION}:")
     assert found["answers"][0]["current"] is True
     assert found["documents"][0]["exported_version"] == found["item"]["row_version"]
     assert "crash" in world.command("explain", f"{REPOSITORY}#1").stdout

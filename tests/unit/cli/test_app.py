@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from etl.cli.app import app
 from etl.resources import resource_folder
 
-GROUPS = ("tasks", "dashboards", "db", "servers")
+GROUPS = ("tasks", "dedup", "dashboards", "db", "servers")
 README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
 
 
