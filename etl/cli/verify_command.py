@@ -235,11 +235,16 @@ def _example(difference: Difference) -> str:
 def _last_line(outcome: RunOutcome, verification: Verification) -> str:
     spent = f"{outcome.tally.counts['api_calls']:,} API calls, {outcome.seconds:.1f} s"
     differences = sum(len(each.differences) for each in verification.remaining)
-    places = "GitHub and PostgreSQL" + (" and OpenSearch" if verification.index else "")
+    places = ["PostgreSQL"]
+    if any(each.github != "nothing" for each in verification.remaining):
+        places.insert(0, "GitHub")
+    if verification.index:
+        places.append("OpenSearch")
+    agreement = f"{' and '.join(places)} agree" if len(places) > 1 else "PostgreSQL agrees with itself"
     if differences:
         way_out = "" if verification.fixed else "; --fix mends " + ("it" if differences == 1 else "them")
         what = "1 difference" if differences == 1 else f"{differences:,} differences"
         return f"run {outcome.run_id}: {what}{way_out} ({spent})"
     if outcome.error:
         return f"run {outcome.run_id}: not all could be compared; no difference in what was ({spent})"
-    return f"run {outcome.run_id}: it holds, {places} agree ({spent})"
+    return f"run {outcome.run_id}: it holds, {agreement} ({spent})"

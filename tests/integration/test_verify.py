@@ -578,6 +578,8 @@ def test_a_repository_from_a_file_is_compared_with_the_index_alone(world: World,
     assert "it is of github.com" in compared["why"]
     assert compared["counts"]["documents classifications"] == {"github": None, "postgresql": 1, "opensearch": 1}
     assert values["api_calls"] == 0
+    shown = world.command("verify", "--repo", "octo/filed")
+    assert "it holds, PostgreSQL and OpenSearch agree" in shown.stdout
 
 
 def test_a_file_of_another_host_with_a_repository_of_the_same_name_is_no_difference(
