@@ -25,6 +25,44 @@ _UPDATED = ", ".join(
     for name in (part.strip() for part in _COLUMNS.split(","))
     if name not in {"repository_key", "kind", "external_id"}
 )
+# By number: one that was purged as an issue does not come back as a pull request.
+_WANTED = """
+        WHERE NOT EXISTS (SELECT FROM purges g JOIN items p ON p.id = g.item_id
+                          WHERE p.repository_key = n.repository_key
+                                AND p.external_id = CASE n.kind WHEN 'comment' THEN n.parent_number
+                                                                ELSE n.external_id END)
+"""
+_QUEUED = """
+        INSERT INTO text_queue (item_id)
+        SELECT id FROM merged WHERE kind <> 'comment'
+        UNION
+        SELECT p.id FROM merged m
+        JOIN items p ON p.repository_key = m.repository_key AND p.external_id = m.parent_number
+                        AND p.kind IN ('issue', 'pull_request')
+        WHERE m.kind = 'comment'
+        ON CONFLICT DO NOTHING
+"""
+_MEETS = text("""
+    SELECT EXISTS (SELECT FROM incoming n JOIN items i USING (repository_key, kind, external_id)),
+           EXISTS (SELECT FROM rejected_items)
+""")
+_LOAD = text(f"""
+    WITH merged AS (
+        INSERT INTO items ({_COLUMNS}, row_version)
+        SELECT {_COLUMNS}, {MICROSECONDS_NOW} FROM incoming n
+        {_WANTED}
+        RETURNING id, repository_key, kind, parent_number, state, closed_at, updated_at
+    ), queued AS (
+        {_QUEUED}
+    ), observed AS (
+        INSERT INTO item_events (item_id, kind, at, source)
+        SELECT id, 'closed', coalesce(closed_at, updated_at), 'observed'
+        FROM merged WHERE kind <> 'comment' AND state = 'closed'
+    )
+    SELECT count(*), 0, 0 FROM merged
+""")  # noqa: S608  (only our own column names are put in)
+"""What `_MERGE` does to a page of which nothing is stored yet, as all of a first load are: a third of its planning."""
+
 _MERGE = text(f"""
     WITH known AS MATERIALIZED (
         SELECT i.id, i.repository_key, i.kind, i.external_id, i.state, i.closed_at, i.updated_at, i.labels, i.tombstone
@@ -32,11 +70,7 @@ _MERGE = text(f"""
     ), merged AS (
         INSERT INTO items AS i ({_COLUMNS}, row_version)
         SELECT {_COLUMNS}, {MICROSECONDS_NOW} FROM incoming n
-        -- By number: one that was purged as an issue does not come back as a pull request.
-        WHERE NOT EXISTS (SELECT FROM purges g JOIN items p ON p.id = g.item_id
-                          WHERE p.repository_key = n.repository_key
-                                AND p.external_id = CASE n.kind WHEN 'comment' THEN n.parent_number
-                                                                ELSE n.external_id END)
+        {_WANTED}
         ON CONFLICT (repository_key, kind, external_id) DO UPDATE
         SET {_UPDATED},
             tombstone = CASE WHEN :revives OR excluded.updated_at > i.tombstoned_at THEN NULL ELSE i.tombstone END,
@@ -50,14 +84,7 @@ _MERGE = text(f"""
         RETURNING id, repository_key, kind, external_id, parent_number, state, closed_at, updated_at, labels, tombstone,
                   xmax = 0 AS inserted
     ), queued AS (
-        INSERT INTO text_queue (item_id)
-        SELECT id FROM merged WHERE kind <> 'comment'
-        UNION
-        SELECT p.id FROM merged m
-        JOIN items p ON p.repository_key = m.repository_key AND p.external_id = m.parent_number
-                        AND p.kind IN ('issue', 'pull_request')
-        WHERE m.kind = 'comment'
-        ON CONFLICT DO NOTHING
+        {_QUEUED}
     ), observed AS (
         INSERT INTO item_events (item_id, kind, at, label, source)
         SELECT id, event, at, label, 'observed'
@@ -240,9 +267,10 @@ def upsert_items(
     connection.execute(text("TRUNCATE incoming")) if connection.in_nested_transaction() else None
     _copy_items(connection, newest)
     serialize_item_writers(connection)
+    is_known, is_any_rejected = connection.execute(_MEETS).one()
     rights = {"revives": origin == "live", "only_newer": origin == "archive"}
-    merged = Merged(*connection.execute(_MERGE, rights).one())
-    if origin != "archive":
+    merged = Merged(*(connection.execute(_MERGE, rights) if is_known else connection.execute(_LOAD)).one())
+    if is_any_rejected and origin != "archive":
         # What could not be used before and is stored now: an archive's object may be from long before.
         connection.execute(
             text("""
