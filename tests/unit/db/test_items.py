@@ -1,5 +1,7 @@
 """Items in the database: arrays, keys and merges as they come back."""
 
+import json
+
 import pytest
 from sqlalchemy import text
 
@@ -44,6 +46,19 @@ def test_an_item_without_labels_has_an_empty_array(database_url: str) -> None:
         upsert_items(connection, [make_item(1)], {REPOSITORY.key: REPOSITORY.key})
         assert connection.execute(text("SELECT labels, assignees FROM issues")).one() == ([], [])
     store.close()
+
+
+def test_long_bodies_and_payloads_are_not_compressed_on_their_way(database_url: str) -> None:
+    store = Store(database_url)
+    with store.transaction() as connection:
+        resolve_repository(connection, REPOSITORY)
+        item = make_item(1, body="again " * 1000, payload=json.dumps({"again": "again " * 1000}))
+        upsert_items(connection, [item], {REPOSITORY.key: REPOSITORY.key})
+        found = connection.execute(
+            text("SELECT pg_column_compression(body), pg_column_compression(payload), body, payload FROM items")
+        ).one()
+    store.close()
+    assert found == (None, None, item.body, item.payload)
 
 
 def test_a_repository_from_a_file_keeps_its_key_when_its_id_becomes_known(database_url: str) -> None:
