@@ -14,6 +14,7 @@ from etl.cli.rehash_command import print_conflicts
 from etl.db.queries import decisions, rehash
 from etl.db.store import Store
 from etl.errors import ConfigurationError
+from etl.report.words import count_words
 from etl.settings import read_settings
 from etl.stages import decisions as deciding
 from etl.stages.decisions import INPUTS, Applied, Named, Signed
@@ -172,7 +173,7 @@ def _report(applied: Applied, what: str, *, as_json: bool) -> None:
         return
     numbers = ", ".join(map(str, applied.decision_ids))
     inputs = _and(applied.inputs)
-    moved = "1 item has" if applied.items_moved == 1 else f"{applied.items_moved:,} items have"
+    moved = count_words(applied.items_moved, "item has", "items have")
     print_line(f"decision {numbers} {what}{f' for input {inputs}' if inputs else ''}: {moved} another text now")
     if applied.waiting:
         print_line(f"that text has no answer yet to {_and(applied.waiting)}: the next run asks")

@@ -20,6 +20,7 @@ from etl.cli.output import print_json, stop
 from etl.db.migrate import check_schema
 from etl.errors import ConfigurationError, IssuetideError, StopError
 from etl.records import Check
+from etl.report.words import count_words
 from etl.settings import Settings, read_settings
 from etl.tasks import Task, load_tasks
 
@@ -117,7 +118,8 @@ def _check_data_folder(settings: Settings) -> Iterator[Check]:
 def _check_tasks(settings: Settings) -> Iterator[Check]:
     tasks = load_tasks(settings.issuetide_tasks_dir)
     wiring.choose_tasks(settings, ())
-    yield Check("tasks", "ok", f"{len(tasks)} task files are right: {', '.join(sorted(tasks))}")
+    files = count_words(len(tasks), "task file is", "task files are")
+    yield Check("tasks", "ok", f"{files} right: {', '.join(sorted(tasks))}")
 
 
 def _check_github(settings: Settings) -> Iterator[Check]:
@@ -219,7 +221,7 @@ def _check_ids(connection: "Connection") -> Iterator[Check]:
         yield Check(
             "text ids",
             "warning",
-            f"{standing.outdated:,} are of version {standing.oldest} of the rules; this release has"
+            f"{count_words(standing.outdated, 'is', 'are')} of version {standing.oldest} of the rules; this release has"
             f" {CURRENT_RULES.version}",
             "the next run makes them anew, and answers stay; `issuetide dedup rehash --plan` shows what changes",
         )
@@ -230,7 +232,7 @@ def _check_ids(connection: "Connection") -> Iterator[Check]:
         yield Check(
             "answers",
             "warning",
-            f"{conflicts:,} differ from the one that counts for their merged text",
+            f"{count_words(conflicts, 'differs', 'differ')} from the one that counts for their merged text",
             "`issuetide dedup decisions` lists them; split the issue, or settle the conflict",
         )
 

@@ -13,6 +13,7 @@ from etl.cli.options import Json
 from etl.cli.output import print_json, print_line, stop
 from etl.db.queries import decisions, inspection
 from etl.errors import ConfigurationError
+from etl.report.words import count_words
 from etl.settings import read_settings
 
 
@@ -81,7 +82,7 @@ def _print_explanation(
         console.print(Panel(Text(shown(text["normalized"])), title="normalized (what the ids are made of)"))
         print_line(
             f"text_hash {text['text_hash']}  family_hash {text['family_hash']}"
-            f"  (shared by {text['items_with_this_text']} items)"
+            f"  (shared by {count_words(text['items_with_this_text'], 'item')})"
         )
         print_former_ids(text["former_ids"])
     print_decisions(decided, conflicts)

@@ -13,6 +13,7 @@ from etl.db.queries import inheritance
 from etl.db.queries import near as near_queries
 from etl.errors import ConfigurationError
 from etl.near import MIN_CHARS, MIN_SCORE
+from etl.report.words import count_words
 from etl.settings import read_settings
 from etl.stages.base import Tally
 from etl.stages.inherit import standing_of, standing_words
@@ -85,7 +86,7 @@ def agreement_command(as_json: Json = False) -> None:
     if not agreements:
         print_line("no text that could have inherited an answer was asked about yet (ISSUETIDE_INHERIT=on)")
     for entry in agreements:
-        waiting = f"; {entry.waiting:,} audits wait for an answer" if entry.waiting else ""
+        waiting = f"; {count_words(entry.waiting, 'audit waits', 'audits wait')} for an answer" if entry.waiting else ""
         print_line(f"{entry.task}: {standing_words(entry)}{waiting}")
     for case in disagreements:
         print_line(

@@ -15,7 +15,7 @@ from etl.cli.progress import JsonFormatter
 from etl.db.store import Store
 from etl.errors import IssuetideError
 from etl.pipeline import Plan, RunOutcome
-from etl.report.words import plain_json, plain_line
+from etl.report.words import count_words, plain_json, plain_line
 from etl.settings import Settings
 from etl.stages.base import Rehashed
 
@@ -93,33 +93,35 @@ def outcome_lines(plan: Plan, outcome: RunOutcome, *, dry_run: bool) -> list[str
     lines = [f"{title} ({outcome.seconds:.1f} s)"]
     if plan.fetches:
         lines.append(
-            f"  fetched     {counts['items_read']:,} items read, {counts['items_new']:,} new,"
+            f"  fetched     {count_words(counts['items_read'], 'item')} read, {counts['items_new']:,} new,"
             f" {counts['items_changed']:,} changed"
         )
         lines += _github_lines(counts)
     if counts["characters_replaced"]:
-        lines.append(f"  cleaned     {counts['characters_replaced']} characters that PostgreSQL refuses")
+        lines.append(f"  cleaned     {count_words(counts['characters_replaced'], 'character')} that PostgreSQL refuses")
     if tally.rehashed is not None:
         lines += _rehash_lines(tally.rehashed)
     lines.append(f"  texts       {counts['texts_new']:,} new")
     if plan.classifier is not None:
         dollars = f", ${tally.cost_usd:.4f}" if tally.cost_usd else ""
         lines.append(
-            f"  classified  {counts['texts_asked']:,} texts by `{plan.classifier.name}`"
+            f"  classified  {count_words(counts['texts_asked'], 'text')} by `{plan.classifier.name}`"
             f"{f' ({tally.model})' if tally.model else ''}{dollars}"
         )
     lines += _kin_lines(counts)
     for task, waiting in tally.waiting_texts.items():
         if waiting:
-            lines.append(f"  waiting     {waiting:,} texts for task {task}")
+            lines.append(f"  waiting     {count_words(waiting, 'text')} for task {task}")
     if tally.estimated_usd is not None:
         lines.append(f"  estimate    ${tally.estimated_usd:.4f} for the texts that wait")
     if plan.sink is not None and not dry_run:
-        refused = f", {counts['dead_letters']} refused (dead letters)" if counts["dead_letters"] else ""
-        lines.append(f"  exported    {counts['documents_written']:,} documents{refused}")
+        letters = count_words(counts["dead_letters"], "refused (dead letter)", "refused (dead letters)")
+        refused = f", {letters}" if counts["dead_letters"] else ""
+        lines.append(f"  exported    {count_words(counts['documents_written'], 'document')}{refused}")
     elif tally.waiting_documents is not None:
         why = "" if plan.sink is not None else " (OPENSEARCH_URL is not set)"
-        lines.append(f"  to export   {tally.waiting_documents:,} documents wait in PostgreSQL{why}")
+        documents = count_words(tally.waiting_documents, "document waits", "documents wait")
+        lines.append(f"  to export   {documents} in PostgreSQL{why}")
     lines += [f"  left behind {plain_line(note, _LONGEST_LINE)}" for note in tally.notes]
     return lines
 
@@ -128,8 +130,9 @@ def _rehash_lines(found: Rehashed) -> list[str]:
     """What a run did because the rules of ids had changed."""
     asked = sum(found.asked_anew.values())
     versions = f"rules {found.from_version} → {found.to_version}"
-    what = f"{found.texts:,} texts, {found.merged:,} merged, {found.split:,} split off"
-    lines = [f"  new ids     {versions}: {what}; answers stay, {asked:,} are asked anew"]
+    what = f"{count_words(found.texts, 'text')}, {found.merged:,} merged, {found.split:,} split off"
+    anew = count_words(asked, "is asked anew", "are asked anew")
+    lines = [f"  new ids     {versions}: {what}; answers stay, {anew}"]
     if found.conflicts:
         lines.append(f"  conflicts   {found.conflicts:,} between answers of merged texts: `issuetide dedup decisions`")
     return lines
@@ -139,9 +142,11 @@ def _kin_lines(counts: Mapping[str, int]) -> list[str]:
     """What a run found by way of likeness; nothing where it did not look."""
     lines = []
     if counts["texts_inherited"]:
-        lines.append(f"  inherited   {counts['texts_inherited']:,} texts have the answer of one of their kin")
+        one, many = "text has the answer of one of its kin", "texts have the answer of one of their kin"
+        lines.append(f"  inherited   {count_words(counts['texts_inherited'], one, many)}")
     if counts["texts_compared"]:
-        lines.append(f"  near        {counts['texts_compared']:,} long texts compared, {counts['near_pairs']:,} pairs")
+        compared = count_words(counts["texts_compared"], "long text")
+        lines.append(f"  near        {compared} compared, {count_words(counts['near_pairs'], 'pair')}")
     return lines
 
 
@@ -151,11 +156,12 @@ def _github_lines(counts: Mapping[str, int]) -> list[str]:
         return []
     left = f", {counts['rate_limit_left']:,} left" if "rate_limit_left" in counts else ""
     waited = f", waited {counts['waited_seconds']:,} s" if counts["waited_seconds"] else ""
-    lines = [f"  GitHub      {counts['api_calls']:,} calls{left}{waited}"]
+    lines = [f"  GitHub      {count_words(counts['api_calls'], 'call')}{left}{waited}"]
     if counts["sweep_calls"]:
         lines.append(
-            f"  swept       {counts['sweep_calls']:,} of the calls: {counts['items_vanished']:,} items vanished,"
-            f" {counts['items_returned']:,} are back, {counts['comments_vanished']:,} comments deleted"
+            f"  swept       {counts['sweep_calls']:,} of the calls: {count_words(counts['items_vanished'], 'item')}"
+            f" vanished, {count_words(counts['items_returned'], 'is back', 'are back')},"
+            f" {count_words(counts['comments_vanished'], 'comment')} deleted"
         )
     return lines
 

@@ -13,7 +13,7 @@ from etl.db.queries.purges import Holder, StoredItem, select_holders, select_ite
 from etl.db.store import Store
 from etl.errors import EXIT_FAILED, ConfigurationError
 from etl.pipeline import Plan, RunOutcome, run
-from etl.report.words import plain_line
+from etl.report.words import count_words, plain_line
 from etl.settings import read_settings
 from etl.stages.purge import Purged, purge_item
 
@@ -119,8 +119,9 @@ def _confirmed(item: StoredItem) -> bool:
     if not sys.stdin.isatty():
         raise ConfigurationError("purge asks before it erases, and this is no terminal; in a script give --yes")
     title = f" “{plain_line(item.title, _LONGEST_TITLE)}”" if item.title else ""
-    what = f"{item.kind.replace('_', ' ')} {item.repository}#{item.number}{title} and its {item.comments} comments"
-    return typer.confirm(f"Erase {what} for good? It cannot be undone", err=True)
+    what = f"{item.kind.replace('_', ' ')} {item.repository}#{item.number}{title}"
+    comments = count_words(item.comments, "comment")
+    return typer.confirm(f"Erase {what} and its {comments} for good? It cannot be undone", err=True)
 
 
 def _values(item: StoredItem, purged: Purged, left: list[Holder], outcome: RunOutcome | None) -> dict[str, Any]:
@@ -144,14 +145,17 @@ def _values(item: StoredItem, purged: Purged, left: list[Holder], outcome: RunOu
 def _print_purged(item: StoredItem, purged: Purged, left: list[Holder]) -> None:
     again = " (purged before)" if item.tombstone == "purged" else ""
     print_line(
-        f"erased {item.repository}#{item.number}{again}: {purged.comments:,} comments, {purged.texts:,} texts;"
-        f" {purged.reworded:,} shared texts have the words of another item now"
+        f"erased {item.repository}#{item.number}{again}: {count_words(purged.comments, 'comment')},"
+        f" {count_words(purged.texts, 'text')};"
+        f" {count_words(purged.reworded, 'shared text has', 'shared texts have')} the words of another item now"
     )
     deleted = sum(holder.documents for holder in purged.holders) - sum(holder.documents for holder in left)
     if deleted:
-        print_line(f"{deleted:,} documents are deleted from the index")
+        print_line(f"{count_words(deleted, 'document is', 'documents are')} deleted from the index")
     for holder in left:
-        print_line(f"{holder.documents:,} documents are still in {holder.sink}: its next export deletes them")
+        documents = count_words(holder.documents, "document is", "documents are")
+        them = "it" if holder.documents == 1 else "them"
+        print_line(f"{documents} still in {holder.sink}: its next export deletes {them}")
         if "/jsonl-" in holder.sink:
             print_line("a file of JSON lines keeps its earlier lines: delete the file, and export into a new one")
     if item.moved_to is not None:

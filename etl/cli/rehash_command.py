@@ -12,6 +12,7 @@ from etl.cli.pipeline_commands import begin, command_line
 from etl.cli.progress import make_progress
 from etl.db.queries import rehash
 from etl.pipeline import Plan, RunOutcome, run
+from etl.report.words import count_words
 from etl.stages.base import Rehashed
 from etl.stages.item_texts import CURRENT_RULES
 
@@ -78,8 +79,8 @@ def _print_outcome(
     else:
         would = " (plan: nothing was written)" if is_plan else ""
         print_line(
-            f"{rehashed.texts:,} texts from version {rehashed.from_version} of the rules to {rehashed.to_version} in"
-            f" {outcome.seconds:.1f} s{would}"
+            f"{count_words(rehashed.texts, 'text')} from version {rehashed.from_version} of the rules to"
+            f" {rehashed.to_version} in {outcome.seconds:.1f} s{would}"
         )
         for title, line in _lines(rehashed):
             print_line(line, before=f"  {title:<12}")
@@ -89,15 +90,17 @@ def _print_outcome(
 
 
 def _lines(found: Rehashed) -> list[tuple[str, str]]:
+    differ = count_words(found.conflicts, "answer differs", "answers differ")
     lines = [
-        ("kept", f"{found.kept:,} ids are the same but for the version"),
-        ("moved", f"{found.moved:,} ids are others"),
-        ("merged", f"{found.merged:,} texts became one with an older one, answers included"),
-        ("split", f"{found.split:,} new texts, for issues that are not the same problem as before"),
-        ("conflicts", f"{found.conflicts:,} answers differ from the one that counts for their merged text"),
+        ("kept", f"{count_words(found.kept, 'id is', 'ids are')} the same but for the version"),
+        ("moved", count_words(found.moved, "id is another", "ids are others")),
+        ("merged", f"{count_words(found.merged, 'text')} became one with an older one, answers included"),
+        ("split", f"{count_words(found.split, 'new text')}, for issues that are not the same problem as before"),
+        ("conflicts", f"{differ} from the one that counts for their merged text"),
     ]
     if found.aliases_ended:
-        lines.append(("aliases", f"{found.aliases_ended:,} mean nothing any more and were ended"))
+        ended = count_words(found.aliases_ended, "means nothing any more and was", "mean nothing any more and were")
+        lines.append(("aliases", f"{ended} ended"))
     asked = ", ".join(f"{count:,} for task {task}" for task, count in found.asked_anew.items())
     return [*lines, ("asked anew", asked or "none")]
 

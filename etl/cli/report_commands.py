@@ -12,6 +12,7 @@ from etl.cli.options import Json
 from etl.cli.output import print_json, stop
 from etl.db.queries import inspection
 from etl.errors import ConfigurationError
+from etl.report.words import count_words
 from etl.settings import read_settings
 from etl.tasks import Task, load_tasks, select_tasks
 
@@ -132,4 +133,5 @@ def dashboards_import_command(
         return
     for entry in imported:
         typer.echo(f"{entry.status:<8} {entry.type:<14} {entry.id:<44} {entry.title}")
-    typer.echo(f"{len(imported)} objects imported and read back; open {wiring.shown_host(address)}/app/dashboards")
+    objects = count_words(len(imported), "object")
+    typer.echo(f"{objects} imported and read back; open {wiring.shown_host(address)}/app/dashboards")

@@ -15,6 +15,7 @@ from etl.db.queries import exports, inspection, rehash, runs
 from etl.db.queries.classifications import count_unanswered
 from etl.db.store import Store
 from etl.errors import EXIT_STALE
+from etl.report.words import count_words
 from etl.settings import Settings, read_settings
 from etl.stages.export import count_waiting_documents
 from etl.stages.item_texts import CURRENT_RULES
@@ -67,7 +68,7 @@ def _print_stale(streams: Sequence[dict[str, Any]], stale: Sequence[str], max_ag
     if stale:
         return EXIT_STALE
     oldest = min((stream["read_at"] for stream in streams if stream["read_at"] is not None), default=None)
-    what = f"all of {len({stream['repository'] for stream in streams})} repositories"
+    what = count_words(len({stream["repository"] for stream in streams}), "repository", "repositories")
     print_line(f"fresh: {what} read within {max_age}; the oldest reading is from {ago(oldest)}")
     return 0
 
@@ -110,20 +111,27 @@ def _print_status(standing: dict[str, Any]) -> None:
     _print_sweeps(console, standing["sweeps"])
     totals, sink = standing["totals"], standing["sink"]
     console.print(
-        f"{totals['texts']:,} distinct texts, {totals['answers']:,} answers in the ledger,"
-        f" ${float(totals['cost_usd']):.4f} spent; {totals['items_to_fingerprint']:,} items wait for their texts"
+        f"{count_words(totals['texts'], 'distinct text')}, {count_words(totals['answers'], 'answer')} in the ledger,"
+        f" ${float(totals['cost_usd']):.4f} spent;"
+        f" {count_words(totals['items_to_fingerprint'], 'item waits for its texts', 'items wait for their texts')}"
     )
     _print_ids(standing["ids"], totals["answer_conflicts"])
     for task, waiting in standing["unanswered_texts"].items():
-        console.print(f"{waiting:,} texts have no answer to {task} yet")
+        console.print(f"{count_words(waiting, 'text has', 'texts have')} no answer to {task} yet")
+    documents = count_words(sink["waiting_documents"], "document waits", "documents wait")
     if sink["name"] is None:
-        console.print(f"OPENSEARCH_URL is not set: {sink['waiting_documents']:,} documents wait in PostgreSQL")
+        console.print(f"OPENSEARCH_URL is not set: {documents} in PostgreSQL")
     else:
-        console.print(f"sink {sink['name']}: {sink['waiting_documents']:,} documents wait")
+        console.print(f"sink {sink['name']}: {documents}")
     for letter in standing["dead_letters"]:
         print_line(f"dead letter {letter['document']}: {letter['reason']}")
     if totals["rejected_items"]:
-        print_line(f"{totals['rejected_items']:,} items could not be used and are kept, the newest:")
+        kept = count_words(
+            totals["rejected_items"],
+            "item could not be used and is kept",
+            "items could not be used and are kept, the newest",
+        )
+        print_line(f"{kept}:")
     for rejected in standing["rejected_items"]:
         print_line(f"rejected item: {rejected['line']}")
     _print_runs(console, standing["runs"])
@@ -133,8 +141,9 @@ def _print_ids(ids: dict[str, Any], conflicts: int) -> None:
     """What waits because the rules of ids have changed; nothing otherwise."""
     if ids["outdated"]:
         print_line(
-            f"{ids['outdated']:,} texts have ids of version {ids['oldest']} of the rules, this release has"
-            f" {CURRENT_RULES.version}: the next run makes them anew (see `issuetide dedup rehash --plan`)"
+            f"{count_words(ids['outdated'], 'text has', 'texts have')} ids of version {ids['oldest']} of the rules,"
+            f" this release has {CURRENT_RULES.version}: the next run makes them anew"
+            " (see `issuetide dedup rehash --plan`)"
         )
     if conflicts:
         print_line(f"conflicts between answers of merged texts: {conflicts:,}; `issuetide dedup decisions` lists them")
@@ -227,11 +236,13 @@ def _print_calls(run: dict[str, Any] | None) -> None:
     """What the last run that asked GitHub used of it."""
     if run is None:
         return
-    left = "" if run["rate_limit_left"] is None else f"; {run['rate_limit_left']:,} calls were left this hour"
-    print_line(
-        f"run {run['run_id']}: {run['api_calls']:,} calls to GitHub, {run['sweep_calls']:,} of them by the sweep,"
-        f" {run['waited_seconds']:,} s waited{left}"
-    )
+    words = [
+        f"{count_words(run['api_calls'], 'call')} to GitHub, {run['sweep_calls']:,} of them by the sweep",
+        f"{run['waited_seconds']:,} s waited",
+    ]
+    if run["rate_limit_left"] is not None:
+        words.append(f"{count_words(run['rate_limit_left'], 'call was', 'calls were')} left this hour")
+    print_line(f"run {run['run_id']}: {'; '.join(words)}")
 
 
 def _repositories_by_task(repositories: Sequence[dict[str, Any]]) -> dict[str, str]:

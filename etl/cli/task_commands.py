@@ -8,6 +8,7 @@ import typer
 from etl.cli.options import Json
 from etl.cli.output import print_json, stop
 from etl.errors import ConfigurationError, IssuetideError
+from etl.report.words import count_words
 from etl.settings import read_settings
 from etl.tasks import Task, load_tasks, parse_task, select_tasks
 
@@ -68,13 +69,15 @@ def tasks_check_command(
     The exit code says whether all were right: 0, else 3.
     """
     if not files:
-        typer.echo(f"{len(load_tasks(read_settings().issuetide_tasks_dir))} tasks are right")
+        tasks = load_tasks(read_settings().issuetide_tasks_dir)
+        typer.echo(f"{count_words(len(tasks), 'task is', 'tasks are')} right")
         return 0
     wrong = 0
     for path in files:
         try:
             task = parse_task(path.read_bytes(), str(path))
-            typer.echo(f"{path}: right ({task.name} v{task.version}, {len(task.categories)} categories)")
+            categories = count_words(len(task.categories), "category", "categories")
+            typer.echo(f"{path}: right ({task.name} v{task.version}, {categories})")
         except OSError as error:
             wrong += 1
             typer.echo(f"{path}: cannot be read: {error.strerror}", err=True)

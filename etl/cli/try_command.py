@@ -16,7 +16,7 @@ from etl.cli.output import print_json, stop
 from etl.dedup.normalize import CAP
 from etl.dedup.trace import Change, changes
 from etl.errors import ConfigurationError
-from etl.report.words import plain_text
+from etl.report.words import count_words, plain_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -200,13 +200,9 @@ def _print_all(tried: Sequence[_Tried]) -> None:
             console.print(f"{len(ids)} ids of one family: {family_hash}", style="bold")
             console.print()
     console.print(
-        f"{_count(len(tried), 'text')}: {_count(len(problems), 'id')}, {len(families)}"
-        f" {'family' if len(families) == 1 else 'families'} (rules version {dedup.RULES_VERSION})"
+        f"{count_words(len(tried), 'text')}: {count_words(len(problems), 'id')},"
+        f" {count_words(len(families), 'family', 'families')} (rules version {dedup.RULES_VERSION})"
     )
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def _print_problem(console: "Console", text_hash: str, group: Sequence[_Tried]) -> None:

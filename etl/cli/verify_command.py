@@ -16,7 +16,7 @@ from etl.db.store import Store
 from etl.errors import ConfigurationError
 from etl.pipeline import Fetch, Plan, RunOutcome, run
 from etl.records import Kind, Scope
-from etl.report.words import plain_line
+from etl.report.words import count_words, plain_line
 from etl.stages.compare_github import Mirrored
 from etl.stages.verification import Comparison, Difference, Verification, summarize
 from etl.stages.verify import VerifyPlan
@@ -26,14 +26,15 @@ _EXAMPLES = 5
 _LONGEST_LINE = 2000
 _SOURCE = "github_issues"
 _ASIDE = {
-    "rejected": "objects kept that could not be used",
-    "unusable": "listed objects cannot be used",
-    "vanished": "vanished before",
-    "purged": "purged",
-    "queued": "wait for their texts",
-    "outside": "are there, but outside the lists",
-    "waiting_runs": "records of runs wait for the next export",
+    "rejected": ("object kept that could not be used", "objects kept that could not be used"),
+    "unusable": ("listed object cannot be used", "listed objects cannot be used"),
+    "vanished": ("vanished before", "vanished before"),
+    "purged": ("purged", "purged"),
+    "queued": ("waits for its texts", "wait for their texts"),
+    "outside": ("is there, but outside the lists", "are there, but outside the lists"),
+    "waiting_runs": ("record of a run waits for the next export", "records of runs wait for the next export"),
 }
+"""How what is set aside is said of one, and of several."""
 
 
 @stop
@@ -210,7 +211,7 @@ def _print_comparison(comparison: Comparison) -> None:
         print_line(f"behind, the next run brings it: {words}: {shown}")
     for name, count in comparison.aside.items():
         if count:
-            print_line(f"{count:,} {_ASIDE[name]}")
+            print_line(count_words(count, *_ASIDE[name]))
     if comparison.github != "all" and comparison.why:
         how = "only partly" if comparison.github == "partly" else "not"
         print_line(f"GitHub was {how} compared: {comparison.why}")
@@ -233,7 +234,7 @@ def _example(difference: Difference) -> str:
 
 
 def _last_line(outcome: RunOutcome, verification: Verification) -> str:
-    spent = f"{outcome.tally.counts['api_calls']:,} API calls, {outcome.seconds:.1f} s"
+    spent = f"{count_words(outcome.tally.counts['api_calls'], 'API call')}, {outcome.seconds:.1f} s"
     differences = sum(len(each.differences) for each in verification.remaining)
     places = ["PostgreSQL"]
     if any(each.github != "nothing" for each in verification.remaining):
@@ -243,8 +244,7 @@ def _last_line(outcome: RunOutcome, verification: Verification) -> str:
     agreement = f"{' and '.join(places)} agree" if len(places) > 1 else "PostgreSQL agrees with itself"
     if differences:
         way_out = "" if verification.fixed else "; --fix mends " + ("it" if differences == 1 else "them")
-        what = "1 difference" if differences == 1 else f"{differences:,} differences"
-        return f"run {outcome.run_id}: {what}{way_out} ({spent})"
+        return f"run {outcome.run_id}: {count_words(differences, 'difference')}{way_out} ({spent})"
     if outcome.error:
         return f"run {outcome.run_id}: not all could be compared; no difference in what was ({spent})"
     return f"run {outcome.run_id}: it holds, {agreement} ({spent})"

@@ -18,6 +18,7 @@ from etl.report.words import (
     PER,
     age_words,
     confidence_words,
+    count_words,
     money_words,
     number_words,
     period_words,
@@ -91,7 +92,7 @@ def _tiles(data: ReportData) -> str:
     totals, ended = data.totals, [run for run in data.runs if run.status == "ok" and run.ended_at is not None]
     cost = sum(day.cost_usd for day in data.costs)
     tiles = [
-        ("Issues", number_words(totals.issues), f"in {_count(totals.repositories, 'repository', 'repositories')}"),
+        ("Issues", number_words(totals.issues), f"in {count_words(totals.repositories, 'repository', 'repositories')}"),
         ("Open now", number_words(totals.open), share_words(totals.open / totals.issues) if totals.issues else ""),
     ]
     for task in data.tasks:
@@ -102,7 +103,7 @@ def _tiles(data: ReportData) -> str:
     last = ended[0].ended_at if ended else None
     # A page is read long after it was made, so the age alone would be wrong by then.
     tiles.append(("Last complete run", age_words(last, data.generated_at), f"at {time_words(last)}" if last else ""))
-    tiles.append((f"Cost, last {len(data.costs)} days" if data.costs else "Cost", money_words(cost), ""))
+    tiles.append((f"Cost, last {count_words(len(data.costs), 'day')}" if data.costs else "Cost", money_words(cost), ""))
     columns = len(tiles) if len(tiles) <= _MOST_COLUMNS else min(-(-len(tiles) // 2), _MOST_COLUMNS)
     return (
         f'<dl class="tiles" style="--columns:{columns}">'
@@ -113,10 +114,6 @@ def _tiles(data: ReportData) -> str:
         )
         + "</dl>"
     )
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number_words(number)} {one if number == 1 else many}"
 
 
 def _task_section(task: TaskReport) -> str:

@@ -13,6 +13,7 @@ from etl.report.words import (
     PER,
     age_words,
     confidence_words,
+    count_words,
     money_words,
     number_words,
     period_words,
@@ -54,10 +55,8 @@ def summary(data: ReportData, *, ascii_only: bool = False) -> RenderableType:
     if not totals.issues:
         return Text("No issues are stored yet. Load some: issuetide run --repo OWNER/NAME")
     line = Text()
-    line.append(f"{number_words(totals.issues)} issues", style="bold")
-    line.append(
-        f" in {number_words(totals.repositories)} {'repository' if totals.repositories == 1 else 'repositories'}, "
-    )
+    line.append(count_words(totals.issues, "issue"), style="bold")
+    line.append(f" in {count_words(totals.repositories, 'repository', 'repositories')}, ")
     line.append(f"{number_words(totals.open)} open ({share_words(totals.open / totals.issues)})")
     return Group(line, *(_task_part(task, ascii_only=ascii_only) for task in data.tasks))
 
@@ -78,10 +77,8 @@ def _task_part(task: TaskReport, *, ascii_only: bool) -> RenderableType:
     if not task.issues:
         return Group(head, Text("No stored issue is asked this yet."))
     waiting = f", {number_words(task.unclassified)} not asked yet" if task.unclassified else ""
-    head.append(
-        f"  {share_words(task.told / task.issues)} of {number_words(task.issues)} issues have a category{waiting}",
-        style="not bold",
-    )
+    issues = count_words(task.issues, "issue has", "issues have")
+    head.append(f"  {share_words(task.told / task.issues)} of {issues} a category{waiting}", style="not bold")
     table = Table(box=ASCII if ascii_only else SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("Category", min_width=12, max_width=26, overflow="ellipsis", no_wrap=True)
     for name in ("Issues", "Share", "Open", "Conf."):

@@ -76,6 +76,11 @@ def number_words(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}".rstrip("0").rstrip(".")
 
 
+def count_words(count: int, one: str, many: str = "") -> str:
+    """1 and 'text' -> '1 text', 2 -> '2 texts'; `many` where several are called otherwise than `one` with an s."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def share_words(share: float) -> str:
     """0.123 -> '12%'; what is there but would be rounded away is '<1%'."""
     return "<1%" if 0 < share < 0.01 else f"{share:.0%}"

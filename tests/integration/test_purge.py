@@ -75,8 +75,8 @@ def test_a_purge_leaves_no_word_in_the_database_nor_in_the_index_and_the_next_ru
 def test_without_an_index_the_documents_wait_and_it_is_said(world: World) -> None:
     done = world.command(*PURGE, "--yes", OPENSEARCH_URL="")
     assert done.returncode == 0, done.stderr
-    assert "1 documents are still in" in done.stdout
-    assert "its next export deletes them" in done.stdout
+    assert "1 document is still in" in done.stdout
+    assert "its next export deletes it" in done.stdout
     assert len(world.documents()) == 4
     assert world.command("export").returncode == 0
     assert len(world.documents()) == 3
@@ -128,5 +128,5 @@ def test_on_a_terminal_it_asks_first(world: World, answer: str, code: int, left:
     os.close(slave)
     os.close(master)
     assert process.returncode == code, errors
-    assert f"Erase issue octo/demo#4 “It crashes in {SECRET}” and its 1 comments for good?" in errors
+    assert f"Erase issue octo/demo#4 “It crashes in {SECRET}” and its 1 comment for good?" in errors
     assert len(world.documents()) == left

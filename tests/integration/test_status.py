@@ -51,7 +51,7 @@ def test_a_repository_that_was_just_read_is_fresh_and_one_that_was_not_is_stale(
     assert desk.call(*FETCH).returncode == 0
     code, lines = check(desk, "--max-age", "2h")
     assert (code, len(lines)) == (0, 1)
-    assert lines[0].startswith("fresh: all of 1 repositories read within 2h")
+    assert lines[0].startswith("fresh: 1 repository read within 2h")
     sql(desk, "UPDATE cursors SET read_at = now() - interval '3 hours' WHERE stream = 'issues'")
     stale = ["stale: octo/demo: issues (all) last read to their end 3 h ago"]
     assert check(desk, "--max-age", "2h") == (10, stale)

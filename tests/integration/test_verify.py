@@ -393,6 +393,12 @@ def test_an_index_that_was_deleted_is_no_true_copy(world: World) -> None:
     check_whole(world)
 
 
+def test_records_of_runs_that_wait_are_counted(world: World) -> None:
+    verify(world, code=0)
+    assert "\n1 record of a run waits for the next export\n" in world.command("verify").stdout
+    assert "\n2 records of runs wait for the next export\n" in world.command("verify").stdout
+
+
 @pytest.mark.parametrize("option", [[], ["--fix"]])
 def test_a_repository_out_of_reach_has_no_vanished_items(shared: World, option: list[str]) -> None:
     shared.github.block_repository(REPOSITORY)

@@ -8,6 +8,7 @@ import pytest
 from etl.report.words import (
     age_words,
     confidence_words,
+    count_words,
     money_words,
     number_words,
     period_words,
@@ -155,3 +156,17 @@ def test_plain_json_is_safe_to_look_at_and_reads_as_the_same_text() -> None:
 
 def test_plain_json_writes_a_lone_surrogate_and_a_letter_of_no_meaning_as_escapes() -> None:
     assert json.loads(plain_json(["\ud800", "\U000e0001"]).encode()) == ["\ud800", "\U000e0001"]
+
+
+@pytest.mark.parametrize(
+    ("count", "names", "words"),
+    [
+        (0, ("text",), "0 texts"),
+        (1, ("text",), "1 text"),
+        (1234, ("text",), "1,234 texts"),
+        (1, ("family", "families"), "1 family"),
+        (2, ("family", "families"), "2 families"),
+    ],
+)
+def test_what_is_counted_is_named_as_one_or_as_several(count: int, names: tuple[str, ...], words: str) -> None:
+    assert count_words(count, *names) == words

@@ -1,0 +1,53 @@
+"""The outcome of a run in lines for people."""
+
+from collections import Counter
+
+from etl.cli.output import outcome_lines
+from etl.pipeline import Plan, RunOutcome
+from etl.stages.base import Rehashed, Tally
+from tests.fakes import FakeClassifier
+
+COUNTED = (
+    "items_read",
+    "characters_replaced",
+    "texts_asked",
+    "texts_inherited",
+    "texts_compared",
+    "near_pairs",
+    "api_calls",
+    "sweep_calls",
+    "items_vanished",
+    "items_returned",
+    "comments_vanished",
+)
+
+
+def lines(plan: Plan, count: int) -> list[str]:
+    """What is printed of a run that found this many of everything."""
+    rehashed = Rehashed(1, 2, moved=count, asked_anew={"kind": count})
+    tally = Tally(
+        Counter(dict.fromkeys(COUNTED, count)),
+        waiting_documents=count,
+        waiting_texts={"kind": count},
+        rehashed=rehashed,
+    )
+    return outcome_lines(plan, RunOutcome(7, "ok", 0, tally), dry_run=False)[1:]
+
+
+def test_one_of_everything_is_said_as_one() -> None:
+    assert lines(Plan("run", classifier=FakeClassifier("rules")), 1) == [
+        "  cleaned     1 character that PostgreSQL refuses",
+        "  new ids     rules 1 → 2: 1 text, 0 merged, 0 split off; answers stay, 1 is asked anew",
+        "  texts       0 new",
+        "  classified  1 text by `rules`",
+        "  inherited   1 text has the answer of one of its kin",
+        "  near        1 long text compared, 1 pair",
+        "  waiting     1 text for task kind",
+        "  to export   1 document waits in PostgreSQL (OPENSEARCH_URL is not set)",
+    ]
+
+
+def test_several_are_said_as_several() -> None:
+    told = "\n".join(lines(Plan("run", classifier=FakeClassifier("rules")), 1200))
+    for words in ("1,200 texts have", "1,200 pairs", "1,200 documents wait", "1,200 are asked anew"):
+        assert words in told
