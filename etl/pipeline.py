@@ -73,6 +73,7 @@ class Plan:
     sweep: how much of what is stored is read again after the fetch; None: nothing.
     replay: how kept objects that could not be used are read again, before the fetches; None: they are not.
     verify: what is compared, and mended, instead of all the stages; the fetches then say whose locks are taken.
+    index_prefix: of the index that documents wait for where there is no sink; None: for one that has none yet.
     near: whether texts that are nearly the same are looked for. inherit_audit: the share of texts that are asked about
     although they could inherit an answer; None: nobody inherits.
     max_items: cap on texts asked. deadline: a `time.monotonic()` value by which the run should end.
@@ -88,6 +89,7 @@ class Plan:
     sweep: SweepPlan | None = None
     replay: Parse | None = None
     verify: VerifyPlan | None = None
+    index_prefix: str | None = None
     near: bool = False
     inherit_audit: float | None = None
     max_items: int | None = None
@@ -248,7 +250,7 @@ def _classify(current: _Run, classifier: Classifier, scope: PendingScope) -> Non
 def _count_waiting_documents(current: _Run) -> None:
     plan, tally = current.plan, current.outcome.tally
     changed = any(tally.counts[name] for name in ("items_new", "items_changed", "texts_new", "texts_asked"))
-    prefix = plan.sink.prefix if plan.sink is not None else None
+    prefix = plan.sink.prefix if plan.sink is not None else plan.index_prefix
     tally.waiting_documents = count_waiting_documents(current.store, prefix, refresh=changed)
 
 

@@ -84,8 +84,8 @@ def outcome_values(outcome: RunOutcome) -> dict[str, object]:
     }
 
 
-def outcome_lines(plan: Plan, outcome: RunOutcome, *, dry_run: bool) -> list[str]:
-    """The outcome of a run in a few lines for people."""
+def outcome_lines(plan: Plan, outcome: RunOutcome, *, dry_run: bool, is_index_set: bool) -> list[str]:
+    """The outcome of a run in a few lines for people. is_index_set: whether OPENSEARCH_URL is."""
     tally, counts = outcome.tally, outcome.tally.counts
     title = (
         f"run {outcome.run_id}: {outcome.status}" if not dry_run else f"dry run: {outcome.status}, nothing was written"
@@ -119,9 +119,9 @@ def outcome_lines(plan: Plan, outcome: RunOutcome, *, dry_run: bool) -> list[str
         refused = f", {letters}" if counts["dead_letters"] else ""
         lines.append(f"  exported    {count_words(counts['documents_written'], 'document')}{refused}")
     elif tally.waiting_documents is not None:
-        why = "" if plan.sink is not None else " (OPENSEARCH_URL is not set)"
         documents = count_words(tally.waiting_documents, "document waits", "documents wait")
-        lines.append(f"  to export   {documents} in PostgreSQL{why}")
+        what_for = "for `issuetide export`" if is_index_set else "in PostgreSQL (OPENSEARCH_URL is not set)"
+        lines.append(f"  to export   {documents} {what_for if plan.sink is None else 'in PostgreSQL'}")
     lines += [f"  left behind {plain_line(note, _LONGEST_LINE)}" for note in tally.notes]
     return lines
 
@@ -166,17 +166,20 @@ def _github_lines(counts: Mapping[str, int]) -> list[str]:
     return lines
 
 
-def print_outcome(store: Store, plan: Plan, outcome: RunOutcome, *, as_json: bool, chart: bool) -> None:
+def print_outcome(
+    store: Store, plan: Plan, outcome: RunOutcome, *, as_json: bool, chart: bool, is_index_set: bool
+) -> None:
     """Prints how a run ended: the outcome on standard output, its error, if any, in one line on standard error.
 
     chart: also a summary of the run's tasks over everything stored, as people like to see it and logs do not.
+    is_index_set: whether OPENSEARCH_URL is.
     """
     if as_json:
         print_json(outcome_values(outcome))
     else:
         if chart and plan.tasks:
             print_chart(store, plan)
-        for line in outcome_lines(plan, outcome, dry_run=store.dry_run):
+        for line in outcome_lines(plan, outcome, dry_run=store.dry_run, is_index_set=is_index_set):
             typer.echo(line)
     if outcome.error:
         print_error(outcome.error)

@@ -73,7 +73,8 @@ def _finish(session: Session, store: Store, plan: Plan, *, chart: bool | None = 
     try:
         outcome = run(store, plan, make_progress())
         shown = sys.stdout.isatty() if chart is None else chart
-        print_outcome(store, plan, outcome, as_json=session.as_json, chart=shown)
+        is_index_set = session.settings.opensearch_url is not None
+        print_outcome(store, plan, outcome, as_json=session.as_json, chart=shown, is_index_set=is_index_set)
     finally:
         store.close()
     return outcome
@@ -180,6 +181,7 @@ def run_command(
             sink=wiring.make_sink(settings, end),
             repositories=scope.repositories,
             labels=scope.labels,
+            index_prefix=settings.issuetide_index_prefix,
             near=wiring.wants_near(settings),
             inherit_audit=wiring.inherit_audit(settings),
             max_items=_most_texts(settings, max_items),
@@ -258,6 +260,7 @@ def classify_command(
             classifier=wiring.make_classifier(settings, classifier, model, max_cost_usd, end),
             repositories=tuple(repo or ()),
             labels=tuple(label or ()),
+            index_prefix=settings.issuetide_index_prefix,
             inherit_audit=wiring.inherit_audit(settings),
             max_items=_most_texts(settings, max_items),
             deadline=end,

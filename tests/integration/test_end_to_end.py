@@ -104,6 +104,18 @@ def test_without_a_key_the_rules_answer_and_it_is_said(world: World) -> None:
     assert world.anthropic.asked() == []
 
 
+def test_classify_alone_says_how_many_documents_the_index_lacks(world: World) -> None:
+    fill(world, 3)
+    world.run()
+    world.github.add_issue(REPOSITORY, "It crashes in the evening", "Not before.")
+    assert world.command("fetch", "--repo", REPOSITORY).returncode == 0
+    told = json.loads(world.command("classify", "--task", "issue_kind", "--json").stdout)
+    again = world.command("classify", "--task", "issue_kind")
+    assert f"  to export   {told['waiting_documents']} documents wait for `issuetide export`\n" in again.stdout
+    exported = json.loads(world.command("export", "--json").stdout)
+    assert exported["documents_written"] == told["waiting_documents"]
+
+
 def test_without_opensearch_documents_wait_and_status_says_how_many(world: World) -> None:
     fill(world, 5)
     outcome = world.run(OPENSEARCH_URL="")

@@ -5,7 +5,7 @@ from collections import Counter
 from etl.cli.output import outcome_lines
 from etl.pipeline import Plan, RunOutcome
 from etl.stages.base import Rehashed, Tally
-from tests.fakes import FakeClassifier
+from tests.fakes import FakeClassifier, FakeSink
 
 COUNTED = (
     "items_read",
@@ -22,7 +22,7 @@ COUNTED = (
 )
 
 
-def lines(plan: Plan, count: int) -> list[str]:
+def lines(plan: Plan, count: int, *, is_index_set: bool = False) -> list[str]:
     """What is printed of a run that found this many of everything."""
     rehashed = Rehashed(1, 2, moved=count, asked_anew={"kind": count})
     tally = Tally(
@@ -31,7 +31,7 @@ def lines(plan: Plan, count: int) -> list[str]:
         waiting_texts={"kind": count},
         rehashed=rehashed,
     )
-    return outcome_lines(plan, RunOutcome(7, "ok", 0, tally), dry_run=False)[1:]
+    return outcome_lines(plan, RunOutcome(7, "ok", 0, tally), dry_run=False, is_index_set=is_index_set)[1:]
 
 
 def test_one_of_everything_is_said_as_one() -> None:
@@ -51,3 +51,14 @@ def test_several_are_said_as_several() -> None:
     told = "\n".join(lines(Plan("run", classifier=FakeClassifier("rules")), 1200))
     for words in ("1,200 texts have", "1,200 pairs", "1,200 documents wait", "1,200 are asked anew"):
         assert words in told
+
+
+def test_where_an_index_is_set_documents_wait_for_the_export() -> None:
+    last = lines(Plan("classify", classifier=FakeClassifier("rules")), 3, is_index_set=True)[-1]
+    assert last == "  to export   3 documents wait for `issuetide export`"
+
+
+def test_a_dry_run_does_not_blame_the_index_for_what_waits() -> None:
+    outcome = RunOutcome(7, "ok", 0, Tally(waiting_documents=2))
+    told = outcome_lines(Plan("export", sink=FakeSink()), outcome, dry_run=True, is_index_set=False)
+    assert told[-1] == "  to export   2 documents wait in PostgreSQL"
