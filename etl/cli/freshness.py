@@ -31,18 +31,23 @@ def parse_age(words: str) -> float:
 def find_stale(streams: Sequence[Mapping[str, Any]], max_age: float, named: Sequence[str]) -> list[str]:
     """A line for everything that was last read more than `max_age` seconds ago, or never.
 
-    Repositories that only files told of are never read from GitHub; they count only where they are `named`.
+    Repositories that no run follows (see `is_followed`) count only where they are `named`.
     """
     lines = [f"{name}: nothing is stored of it" for name in _missing(streams, named)]
-    if not streams and not named:
-        lines.append("no repository is stored yet")
-    for stream in streams:
-        if stream["stream"] is None and stream["has_items"] and not named:
-            continue
+    looked_at = [stream for stream in streams if named or is_followed(stream)]
+    if not looked_at and not named:
+        whence = "; what is stored came from files, or with --limit" if streams else ""
+        lines.append(f"no repository is read from GitHub yet{whence}")
+    for stream in looked_at:
         age = stream["age_seconds"]
         if age is None or age > max_age:
             lines.append(f"{stream['repository']}: {_age_words(stream)}{_reach_words(stream)}")
     return lines
+
+
+def is_followed(stream: Mapping[str, Any]) -> bool:
+    """Whether a repository is read list by list, or is to be: of files and of --limit there are items and no list."""
+    return stream["stream"] is not None or not stream["has_items"]
 
 
 def only_named(rows: Sequence[dict[str, Any]], named: Sequence[str]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from etl.cli import wiring
-from etl.cli.freshness import ago, find_stale, only_named, parse_age, reach_words
+from etl.cli.freshness import ago, find_stale, is_followed, only_named, parse_age, reach_words
 from etl.cli.options import Json, Repositories
 from etl.cli.output import print_json, print_line, stop
 from etl.db.queries import exports, inspection, rehash, runs
@@ -67,9 +67,12 @@ def _print_stale(streams: Sequence[dict[str, Any]], stale: Sequence[str], max_ag
         print_line(f"stale: {line}")
     if stale:
         return EXIT_STALE
-    oldest = min((stream["read_at"] for stream in streams if stream["read_at"] is not None), default=None)
-    what = count_words(len({stream["repository"] for stream in streams}), "repository", "repositories")
-    print_line(f"fresh: {what} read within {max_age}; the oldest reading is from {ago(oldest)}")
+    followed = [stream for stream in streams if is_followed(stream)]
+    what = count_words(len({stream["repository"] for stream in followed}), "repository", "repositories")
+    oldest = ago(min(stream["read_at"] for stream in followed))
+    rest = len({stream["repository"] for stream in streams}) - len({stream["repository"] for stream in followed})
+    aside = count_words(rest, "repository", "repositories") + " from files, or with --limit, left out"
+    print_line(f"fresh: {what} read within {max_age}, the oldest reading {oldest}{f'; {aside}' if rest else ''}")
     return 0
 
 
@@ -193,7 +196,7 @@ def _print_streams(console: "Console", streams: Sequence[dict[str, Any]]) -> Non
     table = _make_table("Freshness", "repository", "list", "only", "read to its end", left=3)
     for stream in streams:
         if stream["stream"] is None:
-            what, read = ("from files", "") if stream["has_items"] else ("", "never")
+            what, read = ("", "never") if is_followed(stream) else ("from files", "")
         else:
             what, read = stream["stream"], ago(stream["read_at"])
         table.add_row(escape(stream["repository"]), what, escape(stream["filter"] or ""), read)

@@ -47,11 +47,11 @@ def check(desk: Desk, *arguments: str) -> tuple[int, list[str]]:
 
 
 def test_a_repository_that_was_just_read_is_fresh_and_one_that_was_not_is_stale(desk: Desk) -> None:
-    assert check(desk, "--max-age", "2h") == (10, ["stale: no repository is stored yet"])
+    assert check(desk, "--max-age", "2h") == (10, ["stale: no repository is read from GitHub yet"])
     assert desk.call(*FETCH).returncode == 0
     code, lines = check(desk, "--max-age", "2h")
     assert (code, len(lines)) == (0, 1)
-    assert lines[0].startswith("fresh: 1 repository read within 2h")
+    assert lines[0].startswith("fresh: 1 repository read within 2h, the oldest reading just now")
     sql(desk, "UPDATE cursors SET read_at = now() - interval '3 hours' WHERE stream = 'issues'")
     stale = ["stale: octo/demo: issues (all) last read to their end 3 h ago"]
     assert check(desk, "--max-age", "2h") == (10, stale)
@@ -63,6 +63,20 @@ def test_a_repository_that_was_just_read_is_fresh_and_one_that_was_not_is_stale(
     assert (done.returncode, told["stale"], told["max_age_seconds"]) == (10, [stale[0].removeprefix("stale: ")], 7200)
     desk.call(*FETCH)
     assert check(desk, "--max-age", "2h")[0] == 0
+
+
+def test_what_only_a_file_told_of_is_neither_fresh_nor_stale(desk: Desk) -> None:
+    issue = {"number": 1, "title": "One", "html_url": "https://github.com/octo/filed/issues/1",
+             "created_at": "2026-01-01T00:00:00Z"}  # fmt: skip
+    (desk.folder / "issues.jsonl").write_text(json.dumps(issue) + "\n", encoding="utf-8")
+    assert desk.call("fetch", "--input", "issues.jsonl").returncode == 0
+    code, lines = check(desk, "--max-age", "2h")
+    assert code == 10
+    assert lines == ["stale: no repository is read from GitHub yet; what is stored came from files, or with --limit"]
+    assert desk.call(*FETCH).returncode == 0
+    code, (line,) = check(desk, "--max-age", "2h")
+    assert code == 0
+    assert line.startswith("fresh: 1 repository read within 2h, the oldest reading just now; 1 repository from files")
 
 
 def test_reading_that_breaks_off_is_never_taken_for_fresh(desk: Desk, github: LoopbackGitHub) -> None:

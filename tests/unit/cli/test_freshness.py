@@ -70,7 +70,7 @@ def test_how_a_repository_answers_is_said_with_it() -> None:
 
 
 def test_nothing_stored_at_all_is_stale() -> None:
-    assert find_stale([], 7200, ()) == ["no repository is stored yet"]
+    assert find_stale([], 7200, ()) == ["no repository is read from GitHub yet"]
 
 
 def test_a_repository_whose_reading_never_began_is_stale() -> None:
@@ -80,9 +80,15 @@ def test_a_repository_whose_reading_never_began_is_stale() -> None:
 
 
 def test_a_repository_that_only_files_told_of_is_stale_only_where_it_is_named() -> None:
-    from_files = [stream("octo/a", None, **NEVER_BEGUN)]
-    assert find_stale(from_files, 7200, ()) == []
-    assert find_stale(from_files, 7200, ("Octo/A",)) == ["octo/a: never read from GitHub"]
+    from_files = stream("octo/a", None, **NEVER_BEGUN)
+    assert find_stale([from_files, stream("octo/b", 1)], 7200, ()) == []
+    assert find_stale([from_files], 7200, ("Octo/A",)) == ["octo/a: never read from GitHub"]
+
+
+def test_where_only_files_told_of_anything_nothing_is_fresh() -> None:
+    assert find_stale([stream("octo/a", None, **NEVER_BEGUN)], 7200, ()) == [
+        "no repository is read from GitHub yet; what is stored came from files, or with --limit"
+    ]
 
 
 def test_a_named_repository_that_is_not_stored_is_stale() -> None:
