@@ -11,6 +11,7 @@ from etl.cli import wiring
 from etl.cli.freshness import ago, find_stale, is_followed, only_named, parse_age, reach_words
 from etl.cli.options import Json, Repositories
 from etl.cli.output import print_json, print_line, stop
+from etl.cli.tables import make_table, print_table
 from etl.db.queries import exports, inspection, rehash, runs
 from etl.db.queries.classifications import count_unanswered
 from etl.db.store import Store
@@ -22,7 +23,6 @@ from etl.stages.item_texts import CURRENT_RULES
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 _SHOWN = 5
 """How many dead letters, rejected items and runs are shown, the newest."""
@@ -152,25 +152,11 @@ def _print_ids(ids: dict[str, Any], conflicts: int) -> None:
         print_line(f"conflicts between answers of merged texts: {conflicts:,}; `issuetide dedup decisions` lists them")
 
 
-def _make_table(title: str, *headings: str, left: int = 1) -> "Table":
-    """A table whose first `left` columns are words; what stands in the others stays in one line."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for place, heading in enumerate(headings):
-        if place < left:
-            table.add_column(heading, overflow="fold")
-        else:
-            table.add_column(heading, justify="right", no_wrap=True)
-    return table
-
-
 def _print_repositories(console: "Console", repositories: Sequence[dict[str, Any]], database: str) -> None:
     from rich.markup import escape
 
     numbers = ("issues", "open", "pull_requests", "comments", "vanished")
-    table = _make_table(
+    table = make_table(
         f"Repositories ({database})",
         "repository",
         *("pulls" if name == "pull_requests" else name for name in numbers),
@@ -180,7 +166,7 @@ def _print_repositories(console: "Console", repositories: Sequence[dict[str, Any
     for row in repositories:
         counts = (f"{row[name]:,}" for name in numbers)
         table.add_row(escape(row["repository"]), *counts, ago(row["newest_change"]), ago(row["last_good_run"]))
-    console.print(table)
+    print_table(console, table)
     for row in repositories:
         if words := reach_words(row):
             print_line(f"{row['repository']}: {words}")
@@ -193,14 +179,14 @@ def _print_repositories(console: "Console", repositories: Sequence[dict[str, Any
 def _print_streams(console: "Console", streams: Sequence[dict[str, Any]]) -> None:
     from rich.markup import escape
 
-    table = _make_table("Freshness", "repository", "list", "only", "read to its end", left=3)
+    table = make_table("Freshness", "repository", "list", "only", "read to its end", left=3)
     for stream in streams:
         if stream["stream"] is None:
             what, read = ("", "never") if is_followed(stream) else ("from files", "")
         else:
             what, read = stream["stream"], ago(stream["read_at"])
         table.add_row(escape(stream["repository"]), what, escape(stream["filter"] or ""), read)
-    console.print(table)
+    print_table(console, table)
 
 
 def _print_sweeps(console: "Console", sweeps: Sequence[dict[str, Any]]) -> None:
@@ -208,19 +194,19 @@ def _print_sweeps(console: "Console", sweeps: Sequence[dict[str, Any]]) -> None:
 
     if not sweeps:
         return
-    table = _make_table("Sweep", "repository", "of", "round began", "checked", "finished", left=2)
+    table = make_table("Sweep", "repository", "of", "round began", "checked", "finished", left=2)
     for sweep in sweeps:
         share = 100 * sweep["checked"] // sweep["items"] if sweep["items"] else 100
         finished = ago(sweep["finished_at"]) if sweep["finished_at"] is not None else "under way"
         table.add_row(
             escape(sweep["repository"]), escape(sweep["filter"]), ago(sweep["started_at"]), f"{share} %", finished
         )
-    console.print(table)
+    print_table(console, table)
 
 
 def _print_runs(console: "Console", last_runs: Sequence[dict[str, Any]]) -> None:
     headings = ("run", "started", "status", "read", "new", "changed", "asked", "documents", "calls", "dollars")
-    table = _make_table("Last runs (UTC)", *headings, left=0)
+    table = make_table("Last runs (UTC)", *headings, left=0)
     for column in table.columns[1:3]:
         column.justify = "left"
     numbers = ("items_read", "items_new", "items_changed", "texts_asked", "documents_written", "api_calls")
@@ -228,7 +214,7 @@ def _print_runs(console: "Console", last_runs: Sequence[dict[str, Any]]) -> None
         started = run["started_at"].astimezone(UTC).strftime("%m-%d %H:%M")
         counts = (f"{run[name]:,}" for name in numbers)
         table.add_row(str(run["run_id"]), started, run["status"], *counts, f"{float(run['cost_usd']):.2f}")
-    console.print(table)
+    print_table(console, table)
     for run in last_runs:
         if run["error"]:
             print_line(f"run {run['run_id']}: {run['error']}")
