@@ -13,7 +13,7 @@ from etl.cli.options import Json
 from etl.cli.output import print_json, print_line, stop
 from etl.db.queries import decisions, inspection
 from etl.errors import ConfigurationError
-from etl.report.words import count_words
+from etl.report.words import count_words, time_words
 from etl.settings import read_settings
 
 
@@ -73,7 +73,9 @@ def _print_explanation(
     console, item = Console(), found.item
     print_line(f"{item['repository']}#{item['number']} ({item['kind']}, {item['state']}) {item['title'] or ''}")
     print_line(f"{item['url'] or ''}  version {item['row_version']}, content {item['content_hash']}")
-    if item["tombstone"]:
+    if item["purged_at"] is not None:
+        print_line(f"erased for good at {time_words(item['purged_at'])}: {item['purged_why']}")
+    elif item["tombstone"]:
         print_line(f"no longer at its source: {item['tombstone']}")
     if item["queued"]:
         print_line("changed since its texts were made; the next run makes them again")

@@ -94,6 +94,16 @@ def test_an_index_that_is_away_leaves_the_deletion_to_the_next_export(world: Wor
     assert mentions(world) == []
 
 
+def test_explaining_what_was_purged_says_when_and_why(world: World) -> None:
+    assert world.command(*PURGE, "--yes").returncode == 0
+    ((when,),) = world.rows("SELECT to_char(purged_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') FROM purges")
+    shown = world.command("explain", f"{REPOSITORY}#4").stdout
+    assert f"\nerased for good at {when} UTC: asked for by its author\n" in shown
+    assert "no longer at its source" not in shown
+    told = json.loads(world.command("explain", f"{REPOSITORY}#4", "--json").stdout)["item"]
+    assert (told["purged_why"], told["purged_at"][:10]) == ("asked for by its author", when[:10])
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

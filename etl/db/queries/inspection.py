@@ -25,8 +25,9 @@ def select_explanation(connection: Connection, repository: str, number: int) -> 
         """
         SELECT i.id, r.full_name AS repository, r.key AS repository_key, i.kind, i.external_id AS number, i.title,
                i.state, i.labels, i.author, i.comments, i.created_at, i.updated_at, i.url, i.content_hash,
-               i.row_version, i.tombstone, EXISTS (SELECT FROM text_queue q WHERE q.item_id = i.id) AS queued
-        FROM items i JOIN repositories r ON r.key = i.repository_key
+               i.row_version, i.tombstone, g.purged_at, g.reason AS purged_why,
+               EXISTS (SELECT FROM text_queue q WHERE q.item_id = i.id) AS queued
+        FROM items i JOIN repositories r ON r.key = i.repository_key LEFT JOIN purges g ON g.item_id = i.id
         WHERE lower(r.full_name) = lower(:repository) AND i.external_id = :number AND i.kind <> 'comment'
         ORDER BY i.kind LIMIT 1
         """,
