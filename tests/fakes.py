@@ -130,11 +130,18 @@ class FakeSink:
     def prepare(self) -> Mapping[IndexName, str]:
         """Identities that change with `identity`."""
         self.prepared += 1
+        return self._identities()
+
+    def _identities(self) -> Mapping[IndexName, str]:
         return {
             "classifications": f"memory/fake-classifications-v1/{self.identity}",
             "daily": f"memory/fake-daily-v1/{self.identity}",
             "runs": f"memory/fake-runs-v1/{self.identity}",
         }
+
+    def identities(self) -> Mapping[IndexName, str]:
+        """What `prepare` gives."""
+        return {} if not self.prepared else self._identities()
 
     def push(self, index: IndexName, documents: Iterable[Document]) -> Iterator[Sequence[PushResult]]:
         """Chunks of up to a hundred documents."""

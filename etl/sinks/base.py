@@ -27,6 +27,15 @@ class Sink(Protocol):
         """
         ...
 
+    def identities(self) -> Mapping[IndexName, str]:
+        """The identities of the indices that are there under their names, as `prepare` gives them; changes nothing.
+
+        Raises:
+            ConfigurationError: as `prepare`; this sink cannot be asked.
+            UnavailableError: no answer within the retries.
+        """
+        ...
+
     def push(self, index: IndexName, documents: Iterable[Document]) -> Iterator[Sequence[PushResult]]:
         """Writes the documents; gives the results chunk by chunk, each as soon as the sink acknowledged it.
 

@@ -61,6 +61,14 @@ class JsonlSink:
             ) from None
         return {index: f"{self._path}/{self.prefix}-{index}-v1/{identity}" for index in get_args(IndexName)}
 
+    def identities(self) -> Mapping[IndexName, str]:
+        """Nothing: a file is only ever appended to.
+
+        Raises:
+            ConfigurationError: always.
+        """
+        raise self._not_comparable("identities")
+
     def push(self, index: IndexName, documents: Iterable[Document]) -> Iterator[Sequence[PushResult]]:
         """Appends the documents; gives the results of at most 2,000 at a time, when they have left this process.
 
@@ -98,10 +106,7 @@ class JsonlSink:
         Raises:
             ConfigurationError: always.
         """
-        raise ConfigurationError(
-            f"{self._path} cannot be compared ({index}): a file of JSON lines is only appended to; compare an"
-            " OpenSearch index, or leave it out with --no-index"
-        )
+        raise self._not_comparable(index)
 
     def close(self) -> None:
         """Closes the file; the next `prepare` or `push` opens it again."""
@@ -149,6 +154,12 @@ class JsonlSink:
         except OSError as error:
             raise self._full(error) from None
         return [result for result, _ in chunk]
+
+    def _not_comparable(self, what: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"{self._path} cannot be compared ({what}): a file of JSON lines is only appended to; compare an"
+            " OpenSearch index, or leave it out with --no-index"
+        )
 
     def _full(self, error: OSError) -> StopError:
         return StopError(f"{self._path} takes no more: {error.strerror}; free space or mend the disk, and run again")

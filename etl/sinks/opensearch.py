@@ -16,7 +16,13 @@ from etl.errors import ConfigurationError, StopError, UnavailableError
 from etl.records import Check, Document, PushResult
 from etl.sinks.base import IndexName
 from etl.sinks.opensearch_connection import OUTAGE_SECONDS, Connection, Outage, describe, shorten, status_of
-from etl.sinks.opensearch_indices import check_indices, load_definitions, prepare_indices, read_cluster
+from etl.sinks.opensearch_indices import (
+    check_indices,
+    load_definitions,
+    prepare_indices,
+    read_cluster,
+    read_identities,
+)
 
 CHUNK_BYTES = 8 << 20
 """OpenSearch advises 5 to 15 MiB a request; small managed clusters refuse more than 10."""
@@ -86,6 +92,14 @@ class OpenSearchSink:
             UnavailableError: no answer within the retries.
         """
         return prepare_indices(self._connection, self._definitions)
+
+    def identities(self) -> Mapping[IndexName, str]:
+        """What `prepare` gives, of those indices that are there and have their alias; makes and changes nothing.
+
+        Raises:
+            ConfigurationError, UnavailableError: as `prepare`.
+        """
+        return read_identities(self._connection, self._definitions)
 
     def push(self, index: IndexName, documents: Iterable[Document]) -> Iterator[Sequence[PushResult]]:
         """Writes the documents; gives the results chunk by chunk, each as soon as the server acknowledged it.

@@ -113,6 +113,25 @@ def prepare_indices(connection: Connection, definitions: Sequence[Definition]) -
     return {definition.name: _identity(connection, cluster, definition, found) for definition in definitions}
 
 
+def read_identities(connection: Connection, definitions: Sequence[Definition]) -> Mapping[IndexName, str]:
+    """What `prepare_indices` gives, of those indices that are there and have their alias; makes and changes nothing.
+
+    Raises:
+        ConfigurationError, UnavailableError: as `prepare_indices`.
+    """
+    cluster = read_cluster(connection)
+    found = _read_indices(connection, definitions)
+    identities: dict[IndexName, str] = {}
+    for definition in definitions:
+        if _is_absent(connection, definition, found):
+            continue
+        live = found[definition.index]
+        _missing_fields(connection, definition, live)
+        if definition.alias in live["aliases"]:
+            identities[definition.name] = _identity(connection, cluster, definition, found)
+    return identities
+
+
 def check_indices(connection: Connection, definitions: Sequence[Definition], cluster: Cluster) -> Check:
     """How the indices are, for `doctor`; makes and changes nothing.
 

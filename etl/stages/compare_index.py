@@ -25,7 +25,7 @@ _CHECKS: dict[str, Check] = {
 
 
 class IndexComparison:
-    """Compares all indices of a sink, and with `mend` corrects what is believed of them.
+    """Compares all indices of a sink, and with `fix` corrects what is believed of them. One that is not there is empty.
 
     comparisons: by the key of each repository that is wanted, where to enter what is found. rest: where to enter what
     belongs to no repository that is stored; None: that is left out, and so are the runs' records.
@@ -71,7 +71,7 @@ class IndexComparison:
                     self._mend(index, wrong[begin : begin + _PORTION], is_empty=is_empty)
 
     def _counted(self, index: IndexName, advance: Advance) -> Iterator[tuple[str, int]]:
-        held = self._prepared.sink.held(index)
+        held = self._prepared.sink.held(index) if index in self._prepared.identities else iter(())
         while portion := list(islice(held, _PORTION)):
             yield from portion
             advance(len(portion))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic, sleep
+from typing import get_args
 
 from etl.db.queries import exports
 from etl.db.store import Store
@@ -11,12 +12,17 @@ from etl.records import PushResult
 from etl.sinks.base import IndexName, Sink
 from etl.stages.base import Progress, Tally
 
+NO_SINK = -1
+"""The id of a sink that holds nothing, as far as the database knows."""
 _LOCK_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedSink:
-    """A sink whose indices are there, with the identity of each and the id it has in the database."""
+    """A sink whose indices are there, with the identity of each and the id it has in the database.
+
+    One that was only looked at (`look_at_sink`) lacks the identities of indices that are not there.
+    """
 
     sink: Sink
     identities: Mapping[IndexName, str]
@@ -32,6 +38,21 @@ def prepare_sink(store: Store, sink: Sink) -> PreparedSink:
     identities = sink.prepare()
     with store.transaction() as connection:
         ids = {index: exports.resolve_sink(connection, identity) for index, identity in identities.items()}
+    return PreparedSink(sink, identities, ids)
+
+
+def look_at_sink(store: Store, sink: Sink) -> PreparedSink:
+    """The sink as it is: nothing is made, there or in the database. The id of what is not known there is `NO_SINK`.
+
+    Raises:
+        ConfigurationError, UnavailableError: as `Sink.identities`.
+    """
+    identities = sink.identities()
+    ids: dict[IndexName, int] = {}
+    with store.transaction() as connection:
+        for index in get_args(IndexName):
+            known = exports.select_sink(connection, identities[index]) if index in identities else None
+            ids[index] = NO_SINK if known is None else known
     return PreparedSink(sink, identities, ids)
 
 

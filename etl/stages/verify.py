@@ -7,16 +7,17 @@ never the other way; afterwards all that was mended is compared again.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from etl.db.queries import mirror, verification
 from etl.db.store import Store
 from etl.errors import ConfigurationError, SkipError, StopError
 from etl.records import Scope
-from etl.sinks.base import Sink
+from etl.sinks.base import IndexName, Sink
 from etl.stages.base import Progress, Tally
 from etl.stages.compare_github import GitHubComparison, Mirrored
 from etl.stages.compare_index import IndexComparison
-from etl.stages.export import export_runs, export_stage, prepare_sink, wait_for_lock
+from etl.stages.export import export_runs, export_stage, look_at_sink, prepare_sink, wait_for_lock
 from etl.stages.fingerprint import fingerprint_stage
 from etl.stages.single_items import SingleItems
 from etl.stages.statistics import update_statistics
@@ -150,11 +151,17 @@ class _Verifier:
         with self.store.transaction() as connection:
             stored = verification.select_repositories(connection, "")
         stored_keys = frozenset(found.repository.key for found in stored)
+        self.index_compared = False
         try:
-            prepared = prepare_sink(self.store, sink)
-            wait_for_lock(self.store, prepared.identities["classifications"])
+            prepared = look_at_sink(self.store, sink)
+            for index in get_args(IndexName):
+                if index not in prepared.identities:
+                    rest.add("no_index", index, detail=f"{sink.prefix}-{index}")
+            if fix:
+                prepared = prepare_sink(self.store, sink)
+            if "classifications" in prepared.identities:
+                wait_for_lock(self.store, prepared.identities["classifications"])
             side = IndexComparison(self.store, prepared, wanted, rest if self.plan.is_all else None, stored_keys)
-            self.index_compared = False
             side.compare(self.progress, fix=fix)
             self.index_compared = True
             if fix:
@@ -183,7 +190,8 @@ def verify_stage(
     result.why_no_index = plan.why_no_sink or "it failed, as is said below"
     for comparison in result.remaining:
         if comparison.differences:
-            tally.note(f"{comparison.name}: {len(comparison.differences):,} differences")
+            count = len(comparison.differences)
+            tally.note(f"{comparison.name}: {count:,} difference{'' if count == 1 else 's'}")
     return result
 
 

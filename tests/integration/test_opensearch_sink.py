@@ -104,6 +104,18 @@ def test_an_index_that_was_deleted_is_made_anew_with_another_identity(
     assert after["runs"] == before["runs"]
 
 
+def test_identities_are_those_of_the_indices_that_are_there_under_their_names(
+    sink: OpenSearchSink, prefix: str, client: OpenSearch
+) -> None:
+    prepared = sink.prepare()
+    assert sink.identities() == prepared
+    client.indices.delete(index=f"{prefix}-daily-v1")
+    client.indices.delete_alias(index=f"{prefix}-runs-v1", name=f"{prefix}-runs")
+    assert sink.identities() == {"classifications": prepared["classifications"]}
+    assert not client.indices.exists(index=f"{prefix}-daily-v1")
+    assert not client.indices.exists_alias(name=f"{prefix}-runs")
+
+
 def test_many_runs_may_prepare_at_once(url: str, prefix: str) -> None:
     found: list[object] = []
     threads = [threading.Thread(target=lambda: found.append(OpenSearchSink(url, prefix).prepare())) for _ in range(6)]

@@ -383,14 +383,41 @@ def test_what_was_fetched_since_the_last_export_is_behind(world: World) -> None:
 
 
 def test_an_index_that_was_deleted_is_no_true_copy(world: World) -> None:
-    requests.delete(f"{world.opensearch_url}/{world.prefix}-classifications-v1", timeout=30).raise_for_status()
-    values = verify(world, code=9)
-    assert {check for check, _, _ in found(values)} == {"unsent"}
-    assert len(found(values)) == ISSUES
-    before = world.rows("SELECT max(row_version) FROM items")
-    verify(world, "--fix", code=0)
-    assert world.rows("SELECT max(row_version) FROM items") == before  # all is sent as it is
+    index = f"{world.opensearch_url}/{world.prefix}-classifications-v1"
+    requests.delete(index, timeout=30).raise_for_status()
+    before = world.rows("SELECT max(row_version), (SELECT count(*) FROM sinks) FROM items")
+    for _ in range(2):
+        values = verify(world, code=9)
+        assert found(values) == {("no_index", "classifications", "")} | {
+            ("unsent", "classifications", document(world, number)) for number in range(1, ISSUES + 1)
+        }
+        assert requests.head(index, timeout=30).status_code == 404  # it only looked
+    shown = world.command("verify", COLUMNS="200").stdout
+    assert "classifications: not in OpenSearch, or not under its name" in shown
+    assert f"{world.prefix}-classifications" in shown
+    assert world.rows("SELECT max(row_version), (SELECT count(*) FROM sinks) FROM items") == before
+    fixed = verify(world, "--fix", code=0)
+    assert ("no_index", "classifications", "") in found(fixed, where="found")
+    assert world.rows("SELECT max(row_version) FROM items") == [before[0][:1]]  # all is sent as it is
     check_whole(world)
+
+
+def test_an_index_that_lost_its_name_is_no_true_copy_and_gets_it_back(world: World) -> None:
+    alias = f"{world.opensearch_url}/{world.prefix}-daily-v1/_alias/{world.prefix}-daily"
+    requests.delete(alias, timeout=30).raise_for_status()
+    assert ("no_index", "daily", "") in found(verify(world, "--repo", REPOSITORY, code=9))
+    assert requests.head(alias, timeout=30).status_code == 404  # it only looked
+    fixed = verify(world, "--fix", code=0)
+    assert found(fixed, where="found") == {("no_index", "daily", "")}
+    assert requests.head(alias, timeout=30).status_code == 200
+    check_whole(world)
+
+
+def test_where_nothing_was_exported_yet_nothing_is_made(world: World) -> None:
+    prefix = f"{world.prefix}x"
+    values = verify(world, code=9, ISSUETIDE_INDEX_PREFIX=prefix)
+    assert {what for check, what, _ in found(values) if check == "no_index"} == {"classifications", "daily", "runs"}
+    assert requests.head(f"{world.opensearch_url}/{prefix}-runs-v1", timeout=30).status_code == 404
 
 
 def test_records_of_runs_that_wait_are_counted(world: World) -> None:

@@ -41,16 +41,21 @@ _DELETIONS = """
 before the purge write the document once more, that row is older again, and so the document is deleted again."""
 
 
+def select_sink(connection: Connection, identity: str) -> int | None:
+    """The id of the sink with this identity; None where none was met yet."""
+    found = connection.execute(text("SELECT id FROM sinks WHERE identity = :identity"), {"identity": identity})
+    return found.scalar_one_or_none()
+
+
 def resolve_sink(connection: Connection, identity: str) -> int:
     """The id of the sink with this identity, entered if new.
 
     An index that was deleted and made anew is a new sink with the same name: what the old one refused is forgotten, as
     all of it is sent again.
     """
-    found = connection.execute(text("SELECT id FROM sinks WHERE identity = :identity"), {"identity": identity})
-    known = found.scalar_one_or_none()
+    known = select_sink(connection, identity)
     if known is not None:
-        return int(known)
+        return known
     connection.execute(
         text("DELETE FROM dead_letters USING sinks s WHERE s.id = sink_id AND starts_with(s.identity, :name)"),
         {"name": identity.rpartition("/")[0] + "/"},

@@ -150,3 +150,6 @@ def test_a_full_disk_stops_the_push() -> None:
 def test_a_file_cannot_be_compared_and_says_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"out\.jsonl cannot be compared .*--no-index"):
         JsonlSink(tmp_path / "out.jsonl").held("daily")
+    with pytest.raises(ConfigurationError, match=r"out\.jsonl cannot be compared .*--no-index"):
+        JsonlSink(tmp_path / "out.jsonl").identities()
+    assert list(tmp_path.iterdir()) == []
