@@ -103,12 +103,25 @@ def recorded(session: Session, repositories: Sequence[str], *, dry_run: bool) ->
 
 
 def _scope(
-    repositories: list[str] | None, labels: list[str] | None, kinds: str, limit: int | None, *, no_comments: bool
+    repositories: list[str] | None,
+    labels: list[str] | None,
+    kinds: str,
+    limit: int | None,
+    *,
+    no_comments: bool,
+    is_live: bool,
 ) -> Scope:
-    from etl.sources.github_json import check_full_name
+    """What is to be read; is_live: from GitHub, which cannot be asked for every label.
+
+    Raises:
+        ConfigurationError: a repository, a label or a kind cannot be one.
+    """
+    from etl.sources.github_json import check_full_name, check_label
 
     for name in repositories or ():
         check_full_name(name)
+    for label in labels or () if is_live else ():
+        check_label(label)
     return Scope(tuple(repositories or ()), tuple(labels or ()), parse_kinds(kinds), not no_comments, limit)
 
 
@@ -170,7 +183,8 @@ def run_command(
         raise errors.ConfigurationError("--skip-fetch and --input exclude each other; leave one out")
     session = begin(log_format, as_json=as_json, verbose=verbose, minutes=deadline)
     settings, end = session.settings, session.deadline
-    scope = _scope(repo, label, kinds, limit, no_comments=no_comments)
+    is_live = not skip_fetch and input_file is None
+    scope = _scope(repo, label, kinds, limit, no_comments=no_comments, is_live=is_live)
     with recorded(session, scope.repositories, dry_run=dry_run):
         plan = Plan(
             command=command_line(),
@@ -218,7 +232,7 @@ def fetch_command(
     From GitHub or a file; the texts and their ids are made as well.
     """
     session = begin(log_format, as_json=as_json, verbose=verbose, minutes=deadline)
-    scope = _scope(repo, label, kinds, limit, no_comments=no_comments)
+    scope = _scope(repo, label, kinds, limit, no_comments=no_comments, is_live=input_file is None)
     only_replay = replay_rejected and not scope.repositories and input_file is None
     with recorded(session, scope.repositories, dry_run=dry_run):
         plan = Plan(

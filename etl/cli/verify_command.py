@@ -63,8 +63,12 @@ def verify_command(
 
     Example: issuetide verify --repo pytorch/pytorch --fix
     """
+    from etl.sources.github_json import check_label
+
     session = begin(log_format, as_json=as_json, verbose=verbose, minutes=deadline)
     wanted = parse_kinds(kinds) if kinds is not None else ()
+    for name in label or ():
+        check_label(name)
     with wiring.opened_store(session.settings) as store:
         with recorded(session, repo or (), dry_run=False):
             chosen = _choose_repositories(store, repo or ())

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
 
-from etl.errors import ConfigurationError, SkipError
+from etl.errors import SkipError
 from etl.github import GitHubClient
 from etl.records import Event, Item, Kind, Page, Rejected, Repository, Scope, Stream, Vanished
 from etl.sources.github_comments import Wanted, changed_comments, comments_of_changed
@@ -36,7 +36,7 @@ from etl.sources.github_cursor import (
     since_of,
     write_cursor,
 )
-from etl.sources.github_json import check_full_name, list_filter
+from etl.sources.github_json import check_full_name, check_label, list_filter
 from etl.sources.github_lists import PAGE_SIZES, ChangedIssues, ListReader, issues_by_creation, parse_page
 from etl.sources.github_mirror import GitHubMirror
 
@@ -251,15 +251,9 @@ def _checked_labels(labels: Sequence[str]) -> list[str]:
     """The labels, each once (GitHub compares them without case).
 
     Raises:
-        ConfigurationError: a label is empty, or holds the comma that GitHub separates labels with.
+        ConfigurationError: GitHub cannot be asked for one of them.
     """
-    by_name = {label.lower(): label for label in labels}
-    for label in by_name.values():
-        if not label.strip() or "," in label:
-            raise ConfigurationError(
-                f"--label {label[:100]!r} cannot be asked for: GitHub takes one label, without commas"
-            )
-    return list(by_name.values())
+    return list({label.lower(): check_label(label) for label in labels}.values())
 
 
 def _label_of(stream: Stream, scope: Scope) -> str | None:

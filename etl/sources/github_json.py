@@ -190,6 +190,17 @@ def check_full_name(name: str) -> str:
     return name
 
 
+def check_label(label: str) -> str:
+    """The given label if GitHub can be asked for it.
+
+    Raises:
+        ConfigurationError: it is empty, or holds the comma that GitHub separates labels with.
+    """
+    if not label.strip() or "," in label:
+        raise ConfigurationError(f"--label {label[:100]!r} cannot be asked for: GitHub takes one label, without commas")
+    return label
+
+
 def web_host(url: str) -> str:
     """The host that people see for an address of an API or a page: 'github.com' for 'https://api.github.com/…'.
 

@@ -142,6 +142,17 @@ def test_a_malformed_repository_of_a_file_is_named_before_a_run_is_recorded(desk
         assert connection.execute("SELECT count(*) FROM runs").fetchone() == (0,)
 
 
+@pytest.mark.parametrize("command", [RUN, ("fetch", "--repo", "octo/demo"), ("verify",)])
+@pytest.mark.parametrize("label", ["a,b", " "])
+def test_a_label_that_github_cannot_be_asked_for_is_named_before_a_run_is_recorded(
+    desk: Desk, github: LoopbackGitHub, command: tuple[str, ...], label: str
+) -> None:
+    assert f"--label {label!r} cannot be asked for" in desk.complaint(3, *command, "--label", label)
+    assert github.requests() == []
+    with psycopg.connect(desk.settings["DATABASE_URL"]) as connection:
+        assert connection.execute("SELECT count(*) FROM runs").fetchone() == (0,)
+
+
 def test_what_cannot_have_happened_then_is_left_out_by_name_and_the_rest_is_stored(desk: Desk) -> None:
     records = [
         {
