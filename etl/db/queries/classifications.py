@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, text
 
-from etl.db.queries.items import MICROSECONDS_NOW
+from etl.db.queries.items import NEXT_ROW_VERSION
 from etl.db.queries.texts import queue_every_item, select_inputs
 from etl.db.store import serialize_item_writers
 from etl.errors import ConfigurationError
@@ -105,7 +105,7 @@ def register_task(connection: Connection, task: Task, content: str) -> bool:
     serialize_item_writers(connection)
     connection.execute(
         text(f"""
-            UPDATE items SET row_version = greatest(row_version + 1, {MICROSECONDS_NOW})
+            UPDATE items SET row_version = {NEXT_ROW_VERSION}
             WHERE repository_key IN (SELECT repository_key FROM tracked_tasks WHERE task = :task)
         """),  # noqa: S608  (a constant)
         {"task": task.name},
@@ -256,7 +256,7 @@ def insert_answers(connection: Connection, task: Task, answers: Sequence[Answer]
     serialize_item_writers(connection)
     connection.execute(
         text(f"""
-            UPDATE items SET row_version = greatest(row_version + 1, {MICROSECONDS_NOW})
+            UPDATE items SET row_version = {NEXT_ROW_VERSION}
             WHERE id IN (SELECT item_id FROM item_texts WHERE text_id = ANY (:ids))
         """),  # noqa: S608  (a constant)
         {"ids": text_ids},

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from etl.db.queries.items import MICROSECONDS_NOW
+from etl.db.queries.items import NEXT_ROW_VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +190,7 @@ def rename_text(connection: Connection, text_id: int, text_hash: str) -> None:
     connection.execute(text("UPDATE texts SET text_hash = :hash WHERE id = :id"), parameters)
     connection.execute(
         text(f"""
-            UPDATE items SET row_version = greatest(row_version + 1, {MICROSECONDS_NOW})
+            UPDATE items SET row_version = {NEXT_ROW_VERSION}
             WHERE id IN (SELECT item_id FROM item_texts WHERE text_id = :id)
         """),  # noqa: S608  (a constant)
         parameters,

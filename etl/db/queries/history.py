@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from etl.db.queries.items import MICROSECONDS_NOW
+from etl.db.queries.items import NEXT_ROW_VERSION
 from etl.db.store import serialize_item_writers
 from etl.records import Event
 
@@ -32,7 +32,7 @@ def insert_events(connection: Connection, events: Sequence[Event], keys: dict[in
                 ON CONFLICT (item_id, external_id) WHERE external_id IS NOT NULL DO NOTHING
                 RETURNING item_id
             ), moved AS (
-                UPDATE items SET row_version = greatest(row_version + 1, {MICROSECONDS_NOW})
+                UPDATE items SET row_version = {NEXT_ROW_VERSION}
                 WHERE id IN (SELECT item_id FROM entered)
             )
             SELECT count(*) FROM entered
@@ -107,7 +107,7 @@ def replace_history(connection: Connection, item_id: int, seen: datetime, events
     if changed:
         connection.execute(
             text(f"""
-                UPDATE items SET row_version = greatest(row_version + 1, {MICROSECONDS_NOW}) WHERE id = :item_id
+                UPDATE items SET row_version = {NEXT_ROW_VERSION} WHERE id = :item_id
             """),  # noqa: S608  (a constant)
             {"item_id": item_id},
         )

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from etl.db.queries.classifications import PENDING, PendingScope
-from etl.db.queries.items import MICROSECONDS_NOW
+from etl.db.queries.items import NEXT_ROW_VERSION
 from etl.db.store import serialize_item_writers
 from etl.tasks import Task
 
@@ -375,7 +375,7 @@ def select_disagreements(connection: Connection, limit: int) -> list[dict[str, A
 def _raise_versions(connection: Connection, text_ids: Sequence[int]) -> None:
     connection.execute(
         text(f"""
-            UPDATE items SET row_version = greatest(row_version + 1, {MICROSECONDS_NOW})
+            UPDATE items SET row_version = {NEXT_ROW_VERSION}
             WHERE id IN (SELECT item_id FROM item_texts WHERE text_id = ANY (:ids))
         """),  # noqa: S608  (a constant)
         {"ids": list(text_ids)},

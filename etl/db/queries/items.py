@@ -14,6 +14,8 @@ from etl.records import Item, Origin, Repository, Stream
 MICROSECONDS_NOW = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 """A row version. Time, not a counter: it keeps rising when a database is restored from a backup or made again, so
 that an index which lived on never refuses its documents as stale."""
+NEXT_ROW_VERSION = f"greatest(row_version + 1, {MICROSECONDS_NOW})"
+"""What `row_version` becomes when a change shows in a document: now, and in any case higher than it was."""
 
 _COLUMNS = (
     "repository_key, kind, external_id, parent_number, title, body, state, state_reason, author, author_type,"
@@ -174,7 +176,7 @@ def resolve_repository(connection: Connection, repository: Repository, named_at:
         serialize_item_writers(connection)
         connection.execute(
             text(f"""
-                UPDATE items SET row_version = greatest(row_version + 1, {MICROSECONDS_NOW}) WHERE repository_key = :key
+                UPDATE items SET row_version = {NEXT_ROW_VERSION} WHERE repository_key = :key
             """),  # noqa: S608  (a constant)
             {"key": found.key},
         )

@@ -8,7 +8,7 @@ from typing import Literal
 
 from sqlalchemy import Connection, text
 
-from etl.db.queries.items import MICROSECONDS_NOW
+from etl.db.queries.items import NEXT_ROW_VERSION
 from etl.db.queries.purges import identity_of, without_purged
 from etl.db.store import serialize_item_writers
 from etl.records import Item, Kind, Rejected, Repository, Stream, Vanished
@@ -360,7 +360,7 @@ def update_vanished(connection: Connection, item_id: int, vanished: Vanished) ->
     changed = connection.execute(
         text(f"""
             UPDATE items SET tombstone = :reason, tombstoned_at = clock_timestamp(),
-                             row_version = greatest(row_version + 1, {MICROSECONDS_NOW})
+                             row_version = {NEXT_ROW_VERSION}
             WHERE id = :item_id AND tombstone IS DISTINCT FROM :reason AND tombstone IS DISTINCT FROM 'purged'
         """),  # noqa: S608  (a constant)
         {"item_id": item_id, "reason": vanished.reason},
@@ -392,7 +392,7 @@ def update_comments(connection: Connection, item: StoredItem, repository_key: in
     gone = connection.execute(
         text(f"""
             UPDATE items SET tombstone = 'deleted', tombstoned_at = clock_timestamp(),
-                             row_version = greatest(row_version + 1, {MICROSECONDS_NOW})
+                             row_version = {NEXT_ROW_VERSION}
             WHERE repository_key = :key AND kind = 'comment' AND parent_number = :number AND tombstone IS NULL
                   AND external_id <> ALL (:kept)
         """),  # noqa: S608  (a constant)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from etl.db.queries.items import MICROSECONDS_NOW
+from etl.db.queries.items import NEXT_ROW_VERSION
 from etl.db.store import lock_number, serialize_item_writers
 
 MOST_PER_BAND = 20
@@ -175,7 +175,7 @@ def refresh_near_items(connection: Connection) -> int:
                 WHERE (n.near_count, n.near_of) IS DISTINCT FROM (excluded.near_count, excluded.near_of)
                 RETURNING item_id
             )
-            UPDATE items SET row_version = greatest(row_version + 1, {MICROSECONDS_NOW})
+            UPDATE items SET row_version = {NEXT_ROW_VERSION}
             WHERE id IN (SELECT item_id FROM gone UNION ALL SELECT item_id FROM changed)
         """)  # noqa: S608  (a constant)
     ).rowcount

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from etl.db.queries.inheritance import delete_kin
-from etl.db.queries.items import MICROSECONDS_NOW
+from etl.db.queries.items import MICROSECONDS_NOW, NEXT_ROW_VERSION
 from etl.db.queries.near import delete_signatures
 from etl.records import Rejected
 
@@ -168,7 +168,7 @@ def replace_wording(connection: Connection, text_id: int, body: str) -> None:
     _erase_reasons(connection, [text_id])
     connection.execute(
         text(f"""
-            UPDATE items SET row_version = greatest(row_version + 1, {MICROSECONDS_NOW})
+            UPDATE items SET row_version = {NEXT_ROW_VERSION}
             WHERE id IN (SELECT item_id FROM item_texts WHERE text_id = :text_id)
         """),  # noqa: S608  (a constant)
         {"text_id": text_id},
@@ -192,7 +192,7 @@ def erase_item(connection: Connection, item: StoredItem, reason: str) -> int:
     comments = connection.execute(
         text(f"""
             UPDATE items
-            SET {_NOTHING}, row_version = greatest(row_version + 1, {MICROSECONDS_NOW})
+            SET {_NOTHING}, row_version = {NEXT_ROW_VERSION}
             WHERE repository_key = :key AND kind = 'comment' AND parent_number = :number
                   AND tombstone IS DISTINCT FROM 'purged'
         """),  # noqa: S608  (constants)
@@ -201,7 +201,7 @@ def erase_item(connection: Connection, item: StoredItem, reason: str) -> int:
     _insert_deletions(connection, item)
     connection.execute(
         text(f"""
-            UPDATE items SET {_NOTHING}, row_version = greatest(row_version + 1, {MICROSECONDS_NOW})
+            UPDATE items SET {_NOTHING}, row_version = {NEXT_ROW_VERSION}
             WHERE id = ANY (:ids)
         """),  # noqa: S608  (constants)
         parameters,

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from etl.db.queries.items import MICROSECONDS_NOW
+from etl.db.queries.items import NEXT_ROW_VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +249,7 @@ def rename_texts(connection: Connection, fresh: Sequence[NewIds], version: int) 
     )
     connection.execute(
         text(f"""
-            UPDATE items SET row_version = greatest(row_version + 1, {MICROSECONDS_NOW})
+            UPDATE items SET row_version = {NEXT_ROW_VERSION}
             WHERE id IN (SELECT item_id FROM item_texts WHERE text_id = ANY (:ids))
         """),  # noqa: S608  (a constant)
         ids,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, text
 
-from etl.db.queries.items import MICROSECONDS_NOW
+from etl.db.queries.items import NEXT_ROW_VERSION
 from etl.db.store import serialize_item_writers
 
 
@@ -212,7 +212,7 @@ def upsert_texts(connection: Connection, fingerprinted: Sequence[FingerprintedTe
                 WHERE it.text_id <> excluded.text_id
                 RETURNING item_id, input, text_id, xmax <> 0 AS replaced
             ), touched AS (
-                UPDATE items SET row_version = greatest(row_version + 1, {MICROSECONDS_NOW})
+                UPDATE items SET row_version = {NEXT_ROW_VERSION}
                 WHERE id IN (SELECT item_id FROM moved WHERE replaced)
             )
             SELECT item_id, input, text_id FROM moved WHERE replaced
