@@ -13,6 +13,9 @@ from etl.db.queries.purges import identity_of, without_purged
 from etl.db.store import serialize_item_writers
 from etl.records import Item, Kind, Rejected, Repository, Stream, Vanished
 
+_LONGEST_UNSEEN = "coalesce(k.checked_at, i.first_seen_at)"
+_UNSEEN = f"{_LONGEST_UNSEEN} < :started_at"
+_NEWEST_CHANGE = "i.updated_at DESC"
 _ESTIMATES = "SELECT DISTINCT item_id FROM item_events WHERE kind = 'reopened' AND source = 'observed'"
 
 Reach = Literal["ok", "issues_disabled", "out_of_reach"]
@@ -268,58 +271,26 @@ def upsert_checks(connection: Connection, repository_key: int, items: Iterable[I
 
 def select_unchecked(connection: Connection, sweep: Sweep, kinds: Sequence[Kind], limit: int) -> list[StoredItem]:
     """Items that this round has not seen at their source, the longest unseen first: vanished, or outside the lists."""
-    return _stored(
-        connection,
-        """
-        SELECT i.id, i.kind, i.external_id AS number, i.updated_at
-        FROM items i LEFT JOIN item_checks k ON k.item_id = i.id
-        WHERE i.repository_key = :key AND i.kind = ANY (:kinds) AND i.tombstone IS NULL
-              AND coalesce(k.checked_at, i.first_seen_at) < :started_at
-        ORDER BY coalesce(k.checked_at, i.first_seen_at), i.id LIMIT :limit
-        """,
-        sweep,
-        kinds,
-        limit,
-    )
+    return _select_due(connection, sweep, kinds, limit, f"i.tombstone IS NULL AND {_UNSEEN}", _LONGEST_UNSEEN)
 
 
 def select_hidden(connection: Connection, sweep: Sweep, kinds: Sequence[Kind], limit: int) -> list[StoredItem]:
     """Hidden items that this round has not asked about: deleted since, or back outside a list narrowed to labels."""
-    return _stored(
-        connection,
-        """
-        SELECT i.id, i.kind, i.external_id AS number, i.updated_at
-        FROM items i LEFT JOIN item_checks k ON k.item_id = i.id
-        WHERE i.repository_key = :key AND i.kind = ANY (:kinds) AND i.tombstone = 'hidden'
-              AND coalesce(k.checked_at, i.first_seen_at) < :started_at
-        ORDER BY coalesce(k.checked_at, i.first_seen_at), i.id LIMIT :limit
-        """,
-        sweep,
-        kinds,
-        limit,
-    )
+    return _select_due(connection, sweep, kinds, limit, f"i.tombstone = 'hidden' AND {_UNSEEN}", _LONGEST_UNSEEN)
 
 
 def select_miscounted(connection: Connection, sweep: Sweep, kinds: Sequence[Kind], limit: int) -> list[StoredItem]:
     """Items whose source counts other comments than are stored, and whose comments this round has not read again."""
-    return _stored(
-        connection,
-        """
-        SELECT i.id, i.kind, i.external_id AS number, i.updated_at
-        FROM items i LEFT JOIN item_checks k ON k.item_id = i.id
-        WHERE i.repository_key = :key AND i.kind = ANY (:kinds) AND i.tombstone IS NULL
-              -- Not a join of counted comments: before the first ANALYZE of a large load PostgreSQL plans that as a
-              -- loop over both, 230 seconds for 20,000 issues with 80,000 comments; this takes a tenth of one.
-              AND i.comments <> (SELECT count(*) FROM items c
-                                 WHERE c.repository_key = i.repository_key AND c.kind = 'comment'
-                                       AND c.parent_number = i.external_id AND c.tombstone IS NULL)
-              AND (k.comments_checked_at IS NULL OR k.comments_checked_at < :started_at)
-        ORDER BY i.updated_at DESC, i.id LIMIT :limit
-        """,
-        sweep,
-        kinds,
-        limit,
-    )
+    # Not a join of counted comments: before the first ANALYZE of a large load PostgreSQL plans that as a loop over
+    # both, 230 seconds for 20,000 issues with 80,000 comments; this takes a tenth of one.
+    is_due = """
+        i.tombstone IS NULL
+        AND i.comments <> (SELECT count(*) FROM items c
+                           WHERE c.repository_key = i.repository_key AND c.kind = 'comment'
+                                 AND c.parent_number = i.external_id AND c.tombstone IS NULL)
+        AND (k.comments_checked_at IS NULL OR k.comments_checked_at < :started_at)
+    """
+    return _select_due(connection, sweep, kinds, limit, is_due, _NEWEST_CHANGE)
 
 
 def select_estimated(
@@ -331,26 +302,29 @@ def select_estimated(
     """
     # The estimates are few and have an index of their own; a sweep with nothing to do must not read every item.
     source = "items i" if every else f"({_ESTIMATES}) AS e JOIN items i ON i.id = e.item_id"
-    return _stored(
-        connection,
-        f"""
-        SELECT i.id, i.kind, i.external_id AS number, i.updated_at
-        FROM {source} LEFT JOIN item_checks k ON k.item_id = i.id
-        WHERE i.repository_key = :key AND i.kind = ANY (:kinds) AND i.tombstone IS NULL
-              AND k.history_of IS DISTINCT FROM i.updated_at
-        ORDER BY i.updated_at DESC, i.id LIMIT :limit
-        """,  # noqa: S608  (constants)
-        sweep,
-        kinds,
-        limit,
-    )
+    is_due = "i.tombstone IS NULL AND k.history_of IS DISTINCT FROM i.updated_at"
+    return _select_due(connection, sweep, kinds, limit, is_due, _NEWEST_CHANGE, source)
 
 
-def _stored(
-    connection: Connection, statement: str, sweep: Sweep, kinds: Sequence[Kind], limit: int
+def _select_due(
+    connection: Connection,
+    sweep: Sweep,
+    kinds: Sequence[Kind],
+    limit: int,
+    is_due: str,
+    order: str,
+    source: str = "items i",
 ) -> list[StoredItem]:
-    parameters = {"key": sweep.repository_key, "started_at": sweep.started_at, "kinds": list(kinds), "limit": limit}
-    rows = connection.execute(text(statement), parameters)
+    """The items of a sweep's repository and kinds (`i`, with what is known of them, `k`) for which `is_due` holds."""
+    rows = connection.execute(
+        text(f"""
+            SELECT i.id, i.kind, i.external_id AS number, i.updated_at
+            FROM {source} LEFT JOIN item_checks k ON k.item_id = i.id
+            WHERE i.repository_key = :key AND i.kind = ANY (:kinds) AND {is_due}
+            ORDER BY {order}, i.id LIMIT :limit
+        """),  # noqa: S608  (constants)
+        {"key": sweep.repository_key, "started_at": sweep.started_at, "kinds": list(kinds), "limit": limit},
+    )
     return [StoredItem(row.id, row.kind, row.number, row.updated_at) for row in rows]
 
 
@@ -373,13 +347,7 @@ def update_vanished(connection: Connection, item_id: int, vanished: Vanished) ->
             """),
             {"item_id": item_id, "repository": vanished.repository, "number": vanished.number},
         )
-    connection.execute(
-        text("""
-            INSERT INTO item_checks (item_id, checked_at) VALUES (:item_id, clock_timestamp())
-            ON CONFLICT (item_id) DO UPDATE SET checked_at = excluded.checked_at
-        """),
-        {"item_id": item_id},
-    )
+    _mark_checked(connection, item_id, "checked_at")
     return changed > 0
 
 
@@ -402,16 +370,16 @@ def update_comments(connection: Connection, item: StoredItem, repository_key: in
         connection.execute(
             text("INSERT INTO text_queue (item_id) VALUES (:item_id) ON CONFLICT DO NOTHING"), {"item_id": item.id}
         )
-    mark_comments_read(connection, item)
+    _mark_checked(connection, item.id, "comments_checked_at")
     return gone
 
 
-def mark_comments_read(connection: Connection, item: StoredItem) -> None:
-    """Remembers that an item's comments were asked for just now."""
+def _mark_checked(connection: Connection, item_id: int, column: Literal["checked_at", "comments_checked_at"]) -> None:
+    """Remembers that an item, or that its comments, were asked for just now."""
     connection.execute(
-        text("""
-            INSERT INTO item_checks (item_id, comments_checked_at) VALUES (:item_id, clock_timestamp())
-            ON CONFLICT (item_id) DO UPDATE SET comments_checked_at = excluded.comments_checked_at
-        """),
-        {"item_id": item.id},
+        text(f"""
+            INSERT INTO item_checks (item_id, {column}) VALUES (:item_id, clock_timestamp())
+            ON CONFLICT (item_id) DO UPDATE SET {column} = excluded.{column}
+        """),  # noqa: S608  (one of our own column names)
+        {"item_id": item_id},
     )
