@@ -10,9 +10,10 @@ is left of it.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from typing import Literal
 
 from sqlalchemy import Connection
@@ -21,7 +22,7 @@ from etl.db.queries import items, mirror
 from etl.db.queries.mirror import StoredItem, Sweep
 from etl.db.store import Store
 from etl.errors import SkipError
-from etl.records import Page, Scope, Stream, Vanished
+from etl.records import Kind, Page, Scope, Stream, Vanished
 from etl.sources.base import Mirror
 from etl.stages.base import Advance, Progress, Tally
 from etl.stages.fetch import Fetched, count_page, store_page
@@ -30,6 +31,9 @@ from etl.stages.single_items import SingleItems
 _log = logging.getLogger(__name__)
 
 _PORTION = 100
+
+_Select = Callable[[Connection, Sweep, Sequence[Kind], int], list[StoredItem]]
+"""A query for up to so many items of these kinds that are due in a round."""
 
 Timelines = Literal["off", "estimated", "all"]
 
@@ -82,10 +86,10 @@ class _Sweeper:
         """Whether the budget, or of it the first `most` calls, has a call left."""
         return self.spent < (self.plan.calls if most is None else min(most, self.plan.calls))
 
-    def round(self, interval: timedelta) -> Sweep:
+    def round(self) -> Sweep:
         """Goes on with the round that is due; gives it as it was when this began."""
         with self.store.transaction() as connection:
-            sweep = mirror.open_sweep(connection, self.fetched.stored_key, filter_of(self.scope), interval)
+            sweep = mirror.open_sweep(connection, self.fetched.stored_key, filter_of(self.scope), self.plan.interval)
         is_under_way = (sweep.walked or self._walk(sweep)) and not sweep.finished
         is_seen = is_counted = False
         if is_under_way:
@@ -160,40 +164,37 @@ class _Sweeper:
         """Reads all comments of items that count others than are stored; True when none is left."""
         if not self.scope.comments:
             return True
-        return self._each(lambda left: self._select(mirror.select_miscounted, sweep, left), self._read_comments)
+        return self._each(sweep, mirror.select_miscounted, self._read_comments)
 
     def _unseen(self, sweep: Sweep, most: int | None = None) -> bool:
         """Asks for each stored item that the walk did not show, until `most` calls of the sweep are spent if given.
 
         True when none is left.
         """
-        return self._each(lambda left: self._select(mirror.select_unchecked, sweep, left), self._recheck, most)
+        return self._each(sweep, mirror.select_unchecked, self._recheck, most)
 
     def _hidden(self, sweep: Sweep) -> None:
         """Asks for the items that are hidden: one may have been deleted since, or be back outside the lists."""
-        self._each(lambda left: self._select(mirror.select_hidden, sweep, left), self._recheck)
+        self._each(sweep, mirror.select_hidden, self._recheck)
 
     def _histories(self, sweep: Sweep) -> None:
-        every = self.plan.timelines == "all"
-
-        def select(left: int) -> list[StoredItem]:
-            with self.store.transaction() as connection:
-                return mirror.select_estimated(connection, sweep, self.scope.kinds, left, every=every)
-
-        self._each(select, self._read_history)
-
-    def _select(self, query: Callable[..., list[StoredItem]], sweep: Sweep, left: int) -> list[StoredItem]:
-        with self.store.transaction() as connection:
-            return query(connection, sweep, self.scope.kinds, left)
+        select = partial(mirror.select_estimated, every=self.plan.timelines == "all")
+        self._each(sweep, select, self._read_history)
 
     def _each(
-        self, select: Callable[[int], list[StoredItem]], act: Callable[[StoredItem], None], most: int | None = None
+        self,
+        sweep: Sweep,
+        select: _Select,
+        act: Callable[[StoredItem], None],
+        most: int | None = None,
     ) -> bool:
         """Does `act` to what `select` gives, portion after portion; True when nothing is left, False when calls are."""
         skipped: set[int] = set()
         while True:
             # What was skipped is selected again: it makes room for itself at the end of a longer portion.
-            due = [item for item in select(_PORTION + len(skipped)) if item.id not in skipped]
+            with self.store.transaction() as connection:
+                found = select(connection, sweep, self.scope.kinds, _PORTION + len(skipped))
+            due = [item for item in found if item.id not in skipped]
             if not due:
                 return True
             for item in due:
@@ -257,11 +258,11 @@ def sweep_stage(
             sweeper = _Sweeper(store, source, fetched, scope, plan, tally, advance)
             try:
                 if plan.calls > 0:
-                    before = sweeper.round(plan.interval)
+                    before = sweeper.round()
                     # A round that an earlier run began cannot have seen what changed since: with no pause asked for,
                     # one that sees all of it follows.
                     if plan.interval == timedelta(0) and before.position is not None:
-                        sweeper.round(plan.interval)
+                        sweeper.round()
             except SkipError as error:
                 tally.note(f"not swept: {error}")
             finally:
