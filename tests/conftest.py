@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 import platformdirs
@@ -28,6 +28,9 @@ from etl.errors import UnavailableError
 from etl.servers.java import find_java
 from etl.servers.opensearch import start_opensearch, start_opensearch_219, stop_opensearch
 from etl.servers.postgres import start_postgres, stop_postgres
+
+if TYPE_CHECKING:
+    from etl.db.store import Store
 
 # Read now: the fixture below gives every test another HOME.
 _DISTRIBUTIONS = Path(platformdirs.user_cache_dir("issuetide", appauthor=False)) / "servers"
@@ -155,6 +158,16 @@ def empty_database_url(postgres_server: str) -> Iterator[str]:
 def database_url(postgres_server: str, migrated_template: str) -> Iterator[str]:
     """The URL of a new database with the newest structure and no rows; dropped after the test."""
     yield from new_database(postgres_server, migrated_template)
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator["Store"]:
+    """A store on that database, closed after the test."""
+    from etl.db.store import Store
+
+    store = Store(database_url)
+    yield store
+    store.close()
 
 
 @pytest.fixture(scope="session")

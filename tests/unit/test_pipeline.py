@@ -20,7 +20,7 @@ from etl.errors import (
     StopError,
     UnavailableError,
 )
-from etl.pipeline import Fetch, Plan, RunOutcome, run
+from etl.pipeline import Fetch, Plan, run
 from etl.records import Scope
 from etl.stages.base import Advance
 from tests.fakes import (
@@ -35,15 +35,9 @@ from tests.fakes import (
     make_item,
     write_task,
 )
+from tests.runs import rows, run_with, url_of
 
 SCOPE = Scope(("octo/demo",))
-
-
-@pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    store = Store(database_url)
-    yield store
-    store.close()
 
 
 @pytest.fixture
@@ -55,21 +49,6 @@ def plan(tmp_path: Path) -> Plan:
         sink=FakeSink(),
         repositories=SCOPE.repositories,
     )
-
-
-def run_with(store: Store, plan: Plan, *pages: Any, **changes: Any) -> RunOutcome:
-    fetches = (Fetch(FakeSource(*pages), SCOPE),) if pages else ()
-    # A store of its own per run, as every process has: its locks end with it.
-    own = Store(store.engine.url.render_as_string(hide_password=False), dry_run=changes.pop("dry_run", False))
-    try:
-        return run(own, replace(plan, fetches=fetches, **changes), SilentProgress())
-    finally:
-        own.close()
-
-
-def rows(store: Store, statement: str) -> list[Any]:
-    with store.transaction() as connection:
-        return list(connection.execute(text(statement)))
 
 
 def sink_of(plan: Plan) -> FakeSink:
@@ -401,7 +380,7 @@ def test_a_sink_that_is_away_loses_nothing(store: Store, plan: Plan) -> None:
 
 
 def test_two_runs_of_one_scope_never_overlap(store: Store, plan: Plan) -> None:
-    other = Store(store.engine.url.render_as_string(hide_password=False))
+    other = Store(url_of(store))
     assert other.try_lock("fetch fake octo/demo")
     outcome = run_with(store, plan, [make_item(1)])
     other.close()
@@ -426,7 +405,7 @@ def test_a_dead_runs_record_is_closed_and_its_claims_end(store: Store, plan: Pla
 
 def test_a_living_runs_claims_are_left_alone(store: Store, plan: Plan) -> None:
     run_with(store, plan, [make_item(1, "crash")], classifier=None)
-    living = Store(store.engine.url.render_as_string(hide_password=False))
+    living = Store(url_of(store))
     with living.transaction() as connection:
         run_id = connection.execute(text("INSERT INTO runs (command) VALUES ('living') RETURNING id")).scalar_one()
         living.try_lock(f"run {run_id}")
@@ -546,7 +525,7 @@ def test_a_database_that_goes_away_during_a_run_is_an_outage(store: Store, plan:
                     )
                 )
 
-    own = Store(store.engine.url.render_as_string(hide_password=False))
+    own = Store(url_of(store))
     outcome = run(own, replace(plan, fetches=(Fetch(Cutting([make_item(1)]), SCOPE),)), SilentProgress())
     own.close()
     assert (outcome.status, outcome.exit_code) == ("failed", UnavailableError.exit_code)

@@ -1,7 +1,6 @@
 """`dedup near`, `dedup agreement` and what `doctor` finds of both, on a real PostgreSQL."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +13,9 @@ from etl.db.store import Store
 from etl.records import Check
 from etl.settings import read_settings
 from tests.fakes import make_item
+from tests.runs import run_items
 from tests.unit.cli.test_app import invoke
-from tests.unit.stages.test_inherit import Wavering, issue, learn, run_with
+from tests.unit.stages.test_inherit import Wavering, issue, learn
 from tests.unit.stages.test_inherit import plan as plan  # a fixture of that file
 from tests.unit.test_near import body, changed
 
@@ -23,17 +23,15 @@ LONG = body(1)
 
 
 @pytest.fixture
-def store(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+def store(store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setenv("DATABASE_URL", database_url)
-    store = Store(database_url)
-    yield store
-    store.close()
+    return store
 
 
 @pytest.fixture
 def stored(store: Store, plan: Any) -> Store:
     items = [make_item(1, "One", LONG), make_item(2, "Two", changed(LONG, 0.02)), make_item(3, "Three", body(3))]
-    run_with(store, plan, *items, make_item(4, "Four\x1b[2J", changed(LONG, 0.004)))
+    run_items(store, plan, *items, make_item(4, "Four\x1b[2J", changed(LONG, 0.004)))
     return store
 
 
@@ -116,8 +114,8 @@ def test_agreement_and_doctor_say_nothing_was_compared() -> None:
 
 
 def test_agreement_and_doctor_say_how_far_learning_is(store: Store, plan: Any) -> None:
-    run_with(store, plan, issue(1))
-    run_with(store, plan, issue(2))
+    run_items(store, plan, issue(1))
+    run_items(store, plan, issue(2))
     assert invoke("dedup", "agreement").stdout == "kind: 1 of 50 audits compared; nobody inherits before\n"
     (check,) = checks("inheritance", issuetide_inherit="on")
     assert (check.name, check.status) == ("inheritance of kind", "ok")
@@ -125,8 +123,8 @@ def test_agreement_and_doctor_say_how_far_learning_is(store: Store, plan: Any) -
 
 def test_agreement_and_doctor_find_a_task_that_inherits(store: Store, plan: Any) -> None:
     learn(store, plan)
-    run_with(store, plan, issue(1))
-    run_with(store, plan, issue(2))
+    run_items(store, plan, issue(1))
+    run_items(store, plan, issue(2))
     found = json.loads(invoke("dedup", "agreement", "--json").stdout)
     (task,) = found["tasks"]
     assert (task["compared"], task["share"], task["standing"], task["inherited"]) == (51, 1.0, "on", 1)
@@ -137,7 +135,7 @@ def test_agreement_and_doctor_find_a_task_that_inherits(store: Store, plan: Any)
 def test_doctor_fails_where_too_many_audits_disagree_and_the_cases_are_listed(store: Store, plan: Any) -> None:
     doubtful = replace(plan, classifier=Wavering("claude"))
     for first in (0, 100):
-        run_with(store, doubtful, *(issue(first + number, code=number) for number in range(1, 61)))
+        run_items(store, doubtful, *(issue(first + number, code=number) for number in range(1, 61)))
     (check,) = checks("inheritance", issuetide_inherit="on")
     assert (check.status, "below 98%" in check.detail, "dedup agreement" in check.mend) == ("failed", True, True)
     lines = invoke("dedup", "agreement").stdout.splitlines()

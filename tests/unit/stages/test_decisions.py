@@ -1,10 +1,8 @@
 """What people say of texts: it applies at once, outlives edits and new rules, and can be taken back."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -13,30 +11,21 @@ from etl.db.queries.decisions import select_decisions, select_decisions_on
 from etl.db.queries.purges import select_items
 from etl.db.store import Store
 from etl.errors import ConfigurationError
-from etl.pipeline import Fetch, Plan, RunOutcome, run
-from etl.records import Scope
+from etl.pipeline import Plan
 from etl.stages.decisions import Named, Signed, alias_texts, split_item, withdraw_alias, withdraw_split
 from etl.stages.purge import purge_item
 from tests.fakes import (
     START,
     TASK_FILE,
     FakeClassifier,
-    FakeSource,
-    SilentProgress,
     make_comment,
     make_item,
     write_task,
 )
+from tests.runs import rows, run_with
 
 ANA = Signed("ana", "one crash, two wordings")
 BEN = Signed("ben", "not so")
-
-
-@pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    store = Store(database_url)
-    yield store
-    store.close()
 
 
 @pytest.fixture
@@ -44,23 +33,9 @@ def plan(tmp_path: Path) -> Plan:
     return Plan("test", tasks=(write_task(tmp_path),), classifier=FakeClassifier(), repositories=("octo/demo",))
 
 
-def run_with(store: Store, plan: Plan, *pages: Any) -> RunOutcome:
-    own = Store(store.engine.url.render_as_string(hide_password=False))
-    try:
-        fetches = (Fetch(FakeSource(*pages), Scope(("octo/demo",))),) if pages else ()
-        return run(own, replace(plan, fetches=fetches), SilentProgress())
-    finally:
-        own.close()
-
-
 def asked(plan: Plan) -> list[str]:
     assert isinstance(plan.classifier, FakeClassifier)
     return plan.classifier.asked
-
-
-def rows(store: Store, statement: str) -> list[Any]:
-    with store.transaction() as connection:
-        return [tuple(row) for row in connection.execute(text(statement))]
 
 
 def named(store: Store, number: int) -> Named:

@@ -1,7 +1,6 @@
 """Inheriting within a family on a real PostgreSQL: who inherits, who is asked all the same, and when nobody does."""
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -17,11 +16,12 @@ from etl.db.queries.inheritance import Agreement, Heir, select_agreement, select
 from etl.db.queries.inspection import select_explanation
 from etl.db.queries.runs import insert_run
 from etl.db.store import Store
-from etl.pipeline import Fetch, Plan, RunOutcome, run
-from etl.records import Item, Scope
+from etl.pipeline import Plan
+from etl.records import Item
 from etl.stages.base import Tally
 from etl.stages.inherit import Inheritance, choose_heirs, find_kin, standing_of
-from tests.fakes import START, FakeClassifier, FakeSink, FakeSource, SilentProgress, make_item, write_task
+from tests.fakes import START, FakeClassifier, FakeSink, SilentProgress, make_item, write_task
+from tests.runs import rows, run_items
 
 NAMES = [f"{one}{two}" for one in "bdfgklmnprst" for two in ("al", "en", "or", "ix", "um", "ost")]
 
@@ -35,30 +35,10 @@ def issue(number: int, path: str = "", code: int = 137, what: str = "crash", **c
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    store = Store(database_url)
-    yield store
-    store.close()
-
-
-@pytest.fixture
 def plan(tmp_path: Path) -> Plan:
     return Plan(
         "test", tasks=(write_task(tmp_path),), classifier=FakeClassifier("claude"), sink=FakeSink(), inherit_audit=0.0
     )
-
-
-def run_with(store: Store, plan: Plan, *items: Any, dry_run: bool = False, **changes: Any) -> RunOutcome:
-    own = Store(store.engine.url.render_as_string(hide_password=False), dry_run=dry_run)
-    try:
-        return run(own, replace(plan, fetches=(Fetch(FakeSource(items), Scope()),), **changes), SilentProgress())
-    finally:
-        own.close()
-
-
-def rows(store: Store, statement: str) -> list[Any]:
-    with store.transaction() as connection:
-        return [tuple(row) for row in connection.execute(text(statement))]
 
 
 def asked(plan: Plan) -> int:
@@ -83,19 +63,19 @@ LEARNED = range(1000, 1052)
 def learn(store: Store, plan: Plan, **changes: Any) -> None:
     """Fifty-one texts of a kin of their own are asked about; the last fifty could have inherited from the first."""
     first, *others = LEARNED
-    run_with(store, plan, issue(first, code=3), **changes)
-    run_with(store, plan, *(issue(number, code=3) for number in others), **changes)
+    run_items(store, plan, issue(first, code=3), **changes)
+    run_items(store, plan, *(issue(number, code=3) for number in others), **changes)
 
 
 def test_nobody_inherits_before_fifty_texts_were_asked_about_and_compared(store: Store, plan: Plan) -> None:
-    run_with(store, plan, issue(1))
-    run_with(store, plan, *(issue(number) for number in range(2, 51)))
+    run_items(store, plan, issue(1))
+    run_items(store, plan, *(issue(number) for number in range(2, 51)))
     assert asked(plan) == 50
     found = agreement(store)
     assert found is not None
     assert (found.compared, found.agreed, standing_of(found)) == (49, 49, "learning")
-    run_with(store, plan, issue(51))
-    outcome = run_with(store, plan, issue(52))
+    run_items(store, plan, issue(51))
+    outcome = run_items(store, plan, issue(52))
     assert asked(plan) == 51
     assert outcome.tally.counts["texts_inherited"] == 1
 
@@ -103,8 +83,8 @@ def test_nobody_inherits_before_fifty_texts_were_asked_about_and_compared(store:
 def test_a_text_of_an_answered_kin_inherits_its_answer_and_says_from_whom(store: Store, plan: Plan) -> None:
     learn(store, plan)
     before = asked(plan)
-    run_with(store, plan, issue(1))
-    outcome = run_with(store, plan, issue(2, labels=("x",)))
+    run_items(store, plan, issue(1))
+    outcome = run_items(store, plan, issue(2, labels=("x",)))
     assert asked(plan) == before + 1
     assert (outcome.tally.counts["texts_inherited"], outcome.tally.cost_usd) == (1, 0)
     assert rows(store, "SELECT texts_asked, texts_inherited FROM run_summary ORDER BY run_id DESC LIMIT 1") == [(0, 1)]
@@ -126,40 +106,40 @@ def test_a_text_of_an_answered_kin_inherits_its_answer_and_says_from_whom(store:
 @pytest.mark.parametrize("other", [{"code": 1}, {"what": "outage"}])
 def test_another_guard_or_another_family_is_asked_about(store: Store, plan: Plan, other: dict[str, Any]) -> None:
     learn(store, plan)
-    run_with(store, plan, issue(1))
+    run_items(store, plan, issue(1))
     before = asked(plan)
-    run_with(store, plan, issue(2, **other))
+    run_items(store, plan, issue(2, **other))
     assert asked(plan) == before + 1
     assert rows(store, "SELECT count(*) FROM classifications WHERE classifier = 'family'") == [(0,)]
 
 
 def test_off_is_off(store: Store, plan: Plan) -> None:
     learn(store, plan)
-    run_with(store, plan, issue(1))
+    run_items(store, plan, issue(1))
     before = asked(plan)
-    run_with(store, plan, issue(2), inherit_audit=None)
+    run_items(store, plan, issue(2), inherit_audit=None)
     assert asked(plan) == before + 1
     assert rows(store, "SELECT count(*) FROM inheritance_audits") == [(51,)]
 
 
 def test_the_rules_cost_nothing_and_answer_themselves(store: Store, plan: Plan) -> None:
     learn(store, plan)
-    run_with(store, plan, issue(1))
+    run_items(store, plan, issue(1))
     rules = FakeClassifier()
-    run_with(store, plan, issue(2), classifier=rules)
+    run_items(store, plan, issue(2), classifier=rules)
     assert len(rules.asked) == 1
 
 
 def test_an_inherited_answer_stands_above_rules_and_below_claude_and_a_person(store: Store, plan: Plan) -> None:
     learn(store, plan)
-    run_with(store, plan, issue(1))
-    run_with(store, plan, issue(2), classifier=FakeClassifier())
+    run_items(store, plan, issue(1))
+    run_items(store, plan, issue(2), classifier=FakeClassifier())
     assert documents(plan)[2]["classifier"] == "rules"
-    outcome = run_with(store, plan)
+    outcome = run_items(store, plan)
     assert outcome.tally.counts["texts_inherited"] == 1
     assert documents(plan)[2]["classifier"] == "family"
     again = FakeClassifier()
-    run_with(store, plan, classifier=again)
+    run_items(store, plan, classifier=again)
     assert again.asked == []
     with store.transaction() as connection:
         connection.execute(
@@ -187,15 +167,15 @@ def override(store: Store, number: int, categories: str) -> None:
 
 def test_where_a_person_decided_otherwise_nobody_inherits_and_what_was_is_taken_back(store: Store, plan: Plan) -> None:
     learn(store, plan)
-    run_with(store, plan, issue(1))
-    run_with(store, plan, issue(2))
+    run_items(store, plan, issue(1))
+    run_items(store, plan, issue(2))
     assert documents(plan)[2]["classifier"] == "family"
     override(store, 1, "{bug}")
-    run_with(store, plan)
+    run_items(store, plan)
     assert documents(plan)[2]["classifier"] == "family"
     override(store, 1, "{feature}")
     before = asked(plan)
-    run_with(store, plan, issue(3))
+    run_items(store, plan, issue(3))
     assert asked(plan) == before + 2
     assert {documents(plan)[number]["classifier"] for number in (2, 3)} == {"claude"}
     assert rows(store, "SELECT purpose FROM classifications WHERE classifier = 'family'") == [("withdrawn",)]
@@ -203,7 +183,7 @@ def test_where_a_person_decided_otherwise_nobody_inherits_and_what_was_is_taken_
 
 def test_where_answers_of_a_kin_differ_nobody_inherits(store: Store, plan: Plan) -> None:
     learn(store, plan)
-    run_with(store, plan, issue(1))
+    run_items(store, plan, issue(1))
     with store.transaction() as connection:
         connection.execute(
             text("""
@@ -211,25 +191,25 @@ def test_where_answers_of_a_kin_differ_nobody_inherits(store: Store, plan: Plan)
                 SELECT t.text_id FROM item_texts t JOIN items i ON i.id = t.item_id WHERE i.external_id = 1)
         """)
         )
-    run_with(store, plan, issue(2), inherit_audit=None)
+    run_items(store, plan, issue(2), inherit_audit=None)
     before = asked(plan)
-    outcome = run_with(store, plan, issue(3))
+    outcome = run_items(store, plan, issue(3))
     assert outcome.tally.counts["texts_inherited"] == 0
     assert asked(plan) == before + 1
 
 
 def test_a_refusal_is_not_inherited(store: Store, plan: Plan) -> None:
     learn(store, plan)
-    run_with(store, plan, issue(1, what="refused start"))
+    run_items(store, plan, issue(1, what="refused start"))
     before = asked(plan)
-    run_with(store, plan, issue(2, what="refused start"))
+    run_items(store, plan, issue(2, what="refused start"))
     assert asked(plan) == before + 1
 
 
 def test_a_text_that_people_split_off_inherits_nothing(store: Store, plan: Plan) -> None:
     learn(store, plan)
-    run_with(store, plan, issue(1))
-    run_with(store, plan, issue(2), classifier=None)
+    run_items(store, plan, issue(1))
+    run_items(store, plan, issue(2), classifier=None)
     with store.transaction() as connection:
         connection.execute(
             text("""
@@ -238,7 +218,7 @@ def test_a_text_that_people_split_off_inherits_nothing(store: Store, plan: Plan)
         """)
         )
     before = asked(plan)
-    run_with(store, plan)
+    run_items(store, plan)
     assert asked(plan) == before + 1
 
 
@@ -254,13 +234,13 @@ def test_where_too_many_audits_disagree_nobody_inherits_until_enough_agree_again
     store: Store, plan: Plan, caplog: pytest.LogCaptureFixture
 ) -> None:
     doubtful = replace(plan, classifier=Wavering("claude"))
-    run_with(store, doubtful, *(issue(number, code=number) for number in range(1, 61)))
-    run_with(store, doubtful, *(issue(100 + number, code=number) for number in range(1, 61)))
+    run_items(store, doubtful, *(issue(number, code=number) for number in range(1, 61)))
+    run_items(store, doubtful, *(issue(100 + number, code=number) for number in range(1, 61)))
     found = agreement(store)
     assert found is not None
     assert (found.compared, standing_of(found)) == (60, "refused")
     before = asked(plan)
-    outcome = run_with(store, plan, issue(300, code=3))
+    outcome = run_items(store, plan, issue(300, code=3))
     assert (outcome.tally.counts["texts_inherited"], outcome.exit_code) == (0, 0)
     assert "nobody inherits" in caplog.text
     assert asked(plan) == before + 1
@@ -269,7 +249,7 @@ def test_where_too_many_audits_disagree_nobody_inherits_until_enough_agree_again
     assert len(cases) == found.compared - found.agreed
     assert {case["item"].split("#")[0] for case in cases} == {"octo/demo"}
     # Two hundred that agree push out those that did not: agreement is over the newest.
-    run_with(store, plan, *(issue(1000 + number, code=3) for number in range(200)))
+    run_items(store, plan, *(issue(1000 + number, code=3) for number in range(200)))
     found = agreement(store)
     assert found is not None
     assert (found.compared, found.agreed, standing_of(found)) == (200, 200, "on")
@@ -277,10 +257,10 @@ def test_where_too_many_audits_disagree_nobody_inherits_until_enough_agree_again
 
 def test_one_of_the_first_twenty_of_a_kin_is_asked_about_and_its_answer_counts(store: Store, plan: Plan) -> None:
     learn(store, plan)
-    run_with(store, plan, issue(1))
+    run_items(store, plan, issue(1))
     before = asked(plan)
     for first in (2, 12, 22):
-        run_with(store, plan, *(issue(number) for number in range(first, first + 10)))
+        run_items(store, plan, *(issue(number) for number in range(first, first + 10)))
     assert asked(plan) == before + 1
     kinds = [documents(plan)[number]["classifier"] for number in range(2, 32)]
     assert (kinds.count("claude"), kinds.count("family")) == (1, 29)
@@ -289,29 +269,29 @@ def test_one_of_the_first_twenty_of_a_kin_is_asked_about_and_its_answer_counts(s
 
 def test_a_share_is_asked_about(store: Store, plan: Plan) -> None:
     learn(store, plan)
-    run_with(store, plan, issue(1))
-    run_with(store, plan, *(issue(number) for number in range(2, 202)), inherit_audit=0.3)
+    run_items(store, plan, issue(1))
+    run_items(store, plan, *(issue(number) for number in range(2, 202)), inherit_audit=0.3)
     asked_about = sum(documents(plan)[number]["classifier"] == "claude" for number in range(2, 202))
     assert 40 <= asked_about <= 80
 
 
 def test_a_dry_run_estimates_without_what_is_inherited_and_leaves_nothing(store: Store, plan: Plan) -> None:
     learn(store, plan)
-    run_with(store, plan, issue(1))
-    outcome = run_with(store, plan, issue(2), issue(3, code=9), dry_run=True)
+    run_items(store, plan, issue(1))
+    outcome = run_items(store, plan, issue(2), issue(3, code=9), dry_run=True)
     assert outcome.tally.waiting_texts == {"kind": 1}
     assert rows(store, "SELECT count(*) FROM classifications WHERE classifier = 'family'") == [(0,)]
 
 
 def test_a_run_that_was_killed_after_writing_down_what_it_expects_is_gone_on_with(store: Store, plan: Plan) -> None:
-    run_with(store, plan, issue(1))
+    run_items(store, plan, issue(1))
     dying = FakeClassifier("claude", raises_after=0, stop=KeyboardInterrupt())  # type: ignore[arg-type]
     with pytest.raises(KeyboardInterrupt):
-        run_with(store, plan, issue(2), classifier=dying)
+        run_items(store, plan, issue(2), classifier=dying)
     found = agreement(store)
     assert found is not None
     assert (found.compared, found.waiting) == (0, 1)
-    run_with(store, plan)
+    run_items(store, plan)
     found = agreement(store)
     assert found is not None
     assert (found.compared, found.agreed, found.waiting) == (1, 1, 0)
@@ -319,8 +299,8 @@ def test_a_run_that_was_killed_after_writing_down_what_it_expects_is_gone_on_wit
 
 def test_explaining_an_issue_marks_what_was_inherited(store: Store, plan: Plan) -> None:
     learn(store, plan)
-    run_with(store, plan, issue(1))
-    run_with(store, plan, issue(2, updated_at=START + timedelta(days=500)))
+    run_items(store, plan, issue(1))
+    run_items(store, plan, issue(2, updated_at=START + timedelta(days=500)))
     with store.transaction() as connection:
         found = select_explanation(connection, "octo/demo", 2)
     assert found is not None
@@ -370,17 +350,17 @@ def test_a_task_without_any_audit_is_learning() -> None:
 
 
 def test_kin_of_earlier_rules_is_made_anew_or_forgotten(store: Store, plan: Plan) -> None:
-    run_with(store, plan, issue(1), issue(2))
+    run_items(store, plan, issue(1), issue(2))
     assert rows(store, "SELECT count(*), count(DISTINCT kin) FROM text_kin") == [(2, 1)]
     with store.transaction() as connection:
         connection.execute(text("UPDATE text_kin SET rules_version = 0, kin = 'old' || text_id"))
         connection.execute(text("UPDATE texts SET family_hash = 'alone' WHERE id = (SELECT max(id) FROM texts)"))
-    run_with(store, plan)
+    run_items(store, plan)
     assert rows(store, "SELECT count(*) FROM text_kin") == [(0,)]
 
 
 def test_a_purge_takes_the_kin(store: Store, plan: Plan) -> None:
-    run_with(store, plan, issue(1), issue(2))
+    run_items(store, plan, issue(1), issue(2))
     with store.transaction() as connection:
         purges.erase_texts(
             connection, [row.text_id for row in connection.execute(text("SELECT text_id FROM text_kin"))]
@@ -390,8 +370,8 @@ def test_a_purge_takes_the_kin(store: Store, plan: Plan) -> None:
 
 def test_two_runs_at_once_hand_an_answer_on_once(store: Store, plan: Plan) -> None:
     learn(store, plan)
-    run_with(store, plan, issue(1))
-    run_with(store, plan, *(issue(number) for number in range(2, 12)), classifier=None)
+    run_items(store, plan, issue(1))
+    run_items(store, plan, *(issue(number) for number in range(2, 12)), classifier=None)
     (task,) = plan.tasks
     scope = PendingScope("claude")
     with store.transaction() as connection:

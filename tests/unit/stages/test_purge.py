@@ -2,7 +2,6 @@
 
 import json
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,8 +17,8 @@ from etl.db.queries.purges import StoredItem, number_of, select_items, tells_of
 from etl.db.queries.texts import take_queued_items
 from etl.db.store import Store
 from etl.errors import LockedError
-from etl.pipeline import Fetch, Plan, RunOutcome, run
-from etl.records import Event, Origin, Rejected, Scope
+from etl.pipeline import Plan
+from etl.records import Event, Origin, Rejected
 from etl.stages.item_texts import store_texts
 from etl.stages.purge import Purged, purge_item
 from tests.dump import dump_database
@@ -28,12 +27,11 @@ from tests.fakes import (
     START,
     FakeClassifier,
     FakeSink,
-    FakeSource,
-    SilentProgress,
     make_comment,
     make_item,
     write_task,
 )
+from tests.runs import rows, run_with, url_of
 
 SECRET = "zanzibar"
 """A word of the item that is purged, and of nothing else."""
@@ -58,25 +56,9 @@ class Quoting(FakeClassifier):
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    store = Store(database_url)
-    yield store
-    store.close()
-
-
-@pytest.fixture
 def plan(tmp_path: Path) -> Plan:
     task = write_task(tmp_path, TASK_WITH_COMMENTS)
     return Plan("test", tasks=(task,), classifier=Quoting(), sink=FakeSink(), repositories=("octo/demo",))
-
-
-def run_with(store: Store, plan: Plan, *pages: Any) -> RunOutcome:
-    own = Store(store.engine.url.render_as_string(hide_password=False))
-    try:
-        fetches = (Fetch(FakeSource(*pages), Scope(("octo/demo",))),) if pages else ()
-        return run(own, replace(plan, fetches=fetches), SilentProgress())
-    finally:
-        own.close()
 
 
 def held(plan: Plan) -> set[str]:
@@ -94,13 +76,8 @@ def purge(store: Store, number: int = 1) -> Purged:
     return purge_item(store, found(store, number), "asked for")
 
 
-def rows(store: Store, statement: str) -> list[Any]:
-    with store.transaction() as connection:
-        return [tuple(row) for row in connection.execute(text(statement))]
-
-
 def dump(store: Store) -> str:
-    return dump_database(store.engine.url.render_as_string(hide_password=False).replace("+psycopg", ""))
+    return dump_database(url_of(store).replace("+psycopg", ""))
 
 
 def mentions(store: Store) -> list[str]:
@@ -307,7 +284,7 @@ def test_what_the_answers_cost_stays_in_the_ledger(store: Store, plan: Plan) -> 
 
 def test_an_item_that_is_being_asked_about_is_not_purged_and_nothing_is_erased(store: Store, plan: Plan) -> None:
     fill(store, plan)
-    other = Store(store.engine.url.render_as_string(hide_password=False))
+    other = Store(url_of(store))
     assert other.try_lock("run 77")
     with store.transaction() as connection:
         connection.execute(text("INSERT INTO runs (id, command) OVERRIDING SYSTEM VALUE VALUES (77, 'x')"))

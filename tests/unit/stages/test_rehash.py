@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from hashlib import blake2b
 from pathlib import Path
@@ -16,14 +15,14 @@ from etl.db.queries.purges import select_items
 from etl.db.store import Store
 from etl.dedup import RULES_VERSION, Fingerprint, normalize, skeleton
 from etl.errors import ConfigurationError, LockedError
-from etl.pipeline import Fetch, Plan, RunOutcome, run
-from etl.records import Scope
+from etl.pipeline import Plan
 from etl.stages.base import Rehashed, Tally
 from etl.stages.decisions import Named, Signed, alias_texts
 from etl.stages.fingerprint import fingerprint_stage
 from etl.stages.item_texts import Rules
 from etl.stages.purge import purge_item
-from tests.fakes import REPOSITORY, START, FakeClassifier, FakeSource, SilentProgress, make_item, write_task
+from tests.fakes import REPOSITORY, START, FakeClassifier, SilentProgress, make_item, write_task
+from tests.runs import rows, run_with, url_of
 
 NEXT = RULES_VERSION + 1
 SAME_TWICE = ("The red worker will crash", "The blue worker will crash")
@@ -48,28 +47,8 @@ def without_colours(words: str) -> str:
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    store = Store(database_url)
-    yield store
-    store.close()
-
-
-@pytest.fixture
 def plan(tmp_path: Path) -> Plan:
     return Plan("test", tasks=(write_task(tmp_path),), classifier=FakeClassifier(), repositories=("octo/demo",))
-
-
-def run_with(store: Store, plan: Plan, *pages: Any, **changes: Any) -> RunOutcome:
-    own = Store(url_of(store))
-    try:
-        fetches = (Fetch(FakeSource(*pages), Scope(("octo/demo",))),) if pages else ()
-        return run(own, replace(plan, fetches=fetches, **changes), SilentProgress())
-    finally:
-        own.close()
-
-
-def url_of(store: Store) -> str:
-    return store.engine.url.render_as_string(hide_password=False)
 
 
 def apply(store: Store, wanted: Rules, *, dry_run: bool = False) -> Rehashed | None:
@@ -80,11 +59,6 @@ def apply(store: Store, wanted: Rules, *, dry_run: bool = False) -> Rehashed | N
     finally:
         own.close()
     return tally.rehashed
-
-
-def rows(store: Store, statement: str) -> list[Any]:
-    with store.transaction() as connection:
-        return [tuple(row) for row in connection.execute(text(statement))]
 
 
 def execute(store: Store, statement: str) -> None:

@@ -1,7 +1,6 @@
 """Kept objects that could not be used: tried again, and forgotten once they are stored."""
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,15 +14,14 @@ from etl.pipeline import Plan, RunOutcome, run
 from etl.records import Origin, Rejected
 from etl.sources.replay import parse_rejected
 from tests.fakes import REPOSITORY, SilentProgress, make_comment, make_item
+from tests.runs import rows, url_of
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    store = Store(database_url)
+def store(store: Store) -> Store:
     with store.transaction() as connection:
         resolve_repository(connection, REPOSITORY)
-    yield store
-    store.close()
+    return store
 
 
 def keep(store: Store, *objects: Any, source: str = "github_issues", line: str = "what was wrong") -> None:
@@ -33,16 +31,11 @@ def keep(store: Store, *objects: Any, source: str = "github_issues", line: str =
 
 
 def replay(store: Store, *names: str) -> RunOutcome:
-    own = Store(store.engine.url.render_as_string(hide_password=False))
+    own = Store(url_of(store))
     try:
         return run(own, Plan("test", replay=parse_rejected, repositories=names), SilentProgress())
     finally:
         own.close()
-
-
-def rows(store: Store, statement: str) -> list[Any]:
-    with store.transaction() as connection:
-        return [tuple(row) for row in connection.execute(text(statement))]
 
 
 def issue(number: int, **changes: Any) -> dict[str, Any]:
