@@ -4,6 +4,7 @@
 IssuetideError
 ├── StopError                the run ends here; what is stored stays, the next run goes on
 │   ├── ConfigurationError   a setting, key, file or schema is wrong: a person must act           exit 3
+│   │   └── ModelGoneError   the vendor has no such model, or no longer                           exit 3
 │   ├── BudgetError          a cap on dollars, items or calls to GitHub was reached               exit 5
 │   ├── RateLimitError       the wait that a service asks for does not fit the run's deadline     exit 6
 │   ├── LockedError          another run works on the same scope                                  exit 7
@@ -32,6 +33,10 @@ class ConfigurationError(StopError):
     """A setting, credential, file or schema is wrong; repeating the run changes nothing until a person acts."""
 
     exit_code = 3
+
+
+class ModelGoneError(ConfigurationError):
+    """The vendor has no such model, or no longer; the message names the one to use instead where that is known."""
 
 
 class BudgetError(StopError):

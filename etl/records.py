@@ -17,6 +17,7 @@ again a bounded number of times; failed (a connection that broke, a server's 5xx
 """
 ANSWERS: tuple[Outcome, ...] = ("answered", "abstained", "refused")
 ATTEMPTS: tuple[Outcome, ...] = ("truncated", "invalid")
+Purpose = Literal["live", "trial", "audit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +193,10 @@ class Answer:
     categories: category ids with their confidences (0..1), the most confident first; empty unless answered.
     rationale: why, in one clause; for the other outcomes what happened.
     classifier, model: what answered; model is the vendor's id as answered, or the rules' version.
-    usage: None where nothing was paid (the `rules` classifier).
+    usage: None where nothing was paid (the `rules` classifier); of texts that shared a request, a share of it.
     redactions: how many secrets were replaced in what was sent. truncated_chars: how many characters were left out.
+    pack: how many texts shared the request. batch_id: the row in `batches` of the batch it came in, at its price.
+    purpose: live answers count; trial (a comparison) and audit (a check on another classifier) never become current.
     """
 
     text_id: int
@@ -207,6 +210,55 @@ class Answer:
     request_id: str | None = None
     redactions: int = 0
     truncated_chars: int = 0
+    pack: int = 1
+    batch_id: int | None = None
+    purpose: Purpose = "live"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchedText:
+    """A text in a batch, without its words: what must be kept to read the reply.
+
+    custom_id: of the request; texts that share one share it. echo_id: of the text in its request, '' where it has none.
+    """
+
+    text_id: int
+    custom_id: str
+    echo_id: str
+    redactions: int
+    truncated_chars: int
+
+
+@dataclass(frozen=True, slots=True)
+class WeekAnswer:
+    """An answer given in a week, with the item and the text that it is about: what a person is to look at in a review.
+
+    document_id: names item and task, and outlives a rename. chosen_as: random or lowest.
+    """
+
+    document_id: str
+    text_hash: str
+    repository: str
+    number: int
+    title: str
+    url: str
+    body: str
+    categories: tuple[str, ...]
+    confidence: float | None
+    rationale: str
+    chosen_as: str
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a classifier's answers to a task are stored with today, known before anyone is asked.
+
+    prompt_versions: of the prompts that it may be asked with today; several where texts may share a request.
+    model: as it is asked for; a vendor may answer with its date appended.
+    """
+
+    prompt_versions: tuple[str, ...]
+    model: str
 
 
 @dataclass(frozen=True, slots=True)

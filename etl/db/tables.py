@@ -6,6 +6,7 @@ in docs/sql.md.
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Date,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     func,
     text,
 )
@@ -41,6 +43,7 @@ metadata = MetaData(
 
 _Moment = DateTime(timezone=True)
 _EMPTY = text("'{}'")
+_NOTHING = text("'{}'::jsonb")
 _NOW = func.now()
 
 repositories = Table(
@@ -305,6 +308,9 @@ tasks = Table(
     Column("titles_except_like", ARRAY(Text), nullable=False),
     Column("states", ARRAY(Text), nullable=False),
     Column("registered_at", _Moment, nullable=False, server_default=_NOW),
+    Column(
+        "aliases", JSONB, nullable=False, server_default=_NOTHING, comment="other words for categories, lower case: id"
+    ),
 )
 
 tracked_tasks = Table(
@@ -346,6 +352,8 @@ classifications = Table(
         ForeignKey("classifications.id"),
         comment="of an answer by `family`: the answer, to a text of the same kin, that it repeats",
     ),
+    Column("batch_id", ForeignKey("batches.id"), comment="of an answer that came in a batch, at the batch's price"),
+    Column("pack", SmallInteger, nullable=False, server_default="1", comment="how many texts shared the request"),
     CheckConstraint("purpose IN ('live', 'trial', 'audit', 'withdrawn')", name="purpose"),
     CheckConstraint(f"outcome IN {ANSWERS + ATTEMPTS}", name="outcome"),
     CheckConstraint("cardinality(categories) = cardinality(confidences)", name="confidences"),
@@ -353,6 +361,7 @@ classifications = Table(
     Index("ix_classifications_attempts", "task", "text_id", postgresql_where=text(f"outcome IN {ATTEMPTS}")),
     Index("ix_classifications_created_at", "created_at"),
     Index("ix_classifications_inherited", "task", "text_id", postgresql_where=text("inherited_from IS NOT NULL")),
+    Index("ix_classifications_local", "task", "model", "id", postgresql_where=text("classifier = 'local'")),
     comment="the ledger: every answer ever received, only ever appended to",
 )
 
@@ -431,8 +440,129 @@ claims = Table(
     Column("text_id", ForeignKey("texts.id"), primary_key=True),
     Column("task", Text, primary_key=True),
     Column("run_id", BigInteger, nullable=False),
-    Column("expires_at", _Moment, nullable=False),
-    comment="texts that a run is asking about right now, leased, so that two runs never ask twice",
+    Column("expires_at", _Moment, nullable=False, comment="infinity: held by a batch until that is collected"),
+    Column("batch_id", ForeignKey("batches.id"), comment="the batch that asks; such a claim outlives its run"),
+    Index("ix_claims_batch_id", "batch_id", postgresql_where=text("batch_id IS NOT NULL")),
+    comment="texts that are being asked about right now, so that two runs never ask twice",
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("task", Text, nullable=False),
+    Column("task_version", Integer, nullable=False),
+    Column("task_sha256", Text, nullable=False),
+    Column("prompt_version", Text, nullable=False),
+    Column("classifier", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("purpose", Text, nullable=False, server_default="live"),
+    Column("state", Text, nullable=False, server_default="intended"),
+    Column("token", Text, nullable=False, unique=True, comment="begins every custom id: tells our batch from others"),
+    Column("vendor_id", Text, unique=True, comment="null until the answer to the POST is known"),
+    Column("requests", Integer, nullable=False),
+    Column("texts", Integer, nullable=False),
+    Column("reserved_usd", Numeric(14, 8), nullable=False, comment="the most that it can cost; counts until collected"),
+    Column("run_id", BigInteger, nullable=False, comment="the run that submitted it"),
+    Column("created_at", _Moment, nullable=False, server_default=_NOW),
+    Column("submitted_at", _Moment),
+    Column("settled_at", _Moment, comment="collected, lost or abandoned"),
+    Column("erased_at", _Moment, comment="since when nothing of it is left at the vendor"),
+    Column("error", Text),
+    CheckConstraint("state IN ('intended', 'submitted', 'collected', 'lost', 'abandoned')", name="state"),
+    Index("ix_batches_open", "id", postgresql_where=text("settled_at IS NULL")),
+    comment="batches of requests; the intent is committed before the POST, so that a lost answer is found",
+)
+
+batch_texts = Table(
+    "batch_texts",
+    metadata,
+    Column("batch_id", ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True),
+    Column("custom_id", Text, primary_key=True, comment="of the request; packed texts share it"),
+    Column("echo_id", Text, primary_key=True, comment="of the text within its request; '' where it is alone"),
+    Column("text_id", ForeignKey("texts.id", ondelete="CASCADE"), nullable=False),
+    Column("redactions", Integer, nullable=False, server_default="0"),
+    Column("truncated_chars", Integer, nullable=False, server_default="0"),
+    Column("outcome", Text, comment="what came back for it; null: nothing yet"),
+    Column("message", Text),
+    Column("purged", Boolean, nullable=False, server_default=false(), comment="what its answer says of it is not kept"),
+    CheckConstraint("outcome IN ('answered', 'unusable', 'errored', 'canceled', 'expired', 'missing')", name="outcome"),
+    Index("ix_batch_texts_text_id", "text_id"),
+    Index("ix_batch_texts_failures", "text_id", postgresql_where=text("outcome <> 'answered'")),
+    comment="which texts a batch asks about, and what became of each: attempts are counted here",
+)
+
+spend_grants = Table(
+    "spend_grants",
+    metadata,
+    Column("run_id", ForeignKey("runs.id"), primary_key=True),
+    Column("dollars", Numeric(14, 8), nullable=False),
+    Column("after_id", BigInteger, nullable=False, comment="the run's later answers are paid from the grant"),
+    Column("updated_at", _Moment, nullable=False, server_default=_NOW),
+    comment="what living runs may spend of the caps per day and month; gone with the run, whose answers then count",
+)
+
+model_checks = Table(
+    "model_checks",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("lifecycle", Text, nullable=False),
+    Column("retires_at", _Moment),
+    Column("checked_at", _Moment, nullable=False, server_default=_NOW),
+    comment="what the vendor said of a model, asked once a day",
+)
+
+local_models = Table(
+    "local_models",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("task", Text, nullable=False),
+    Column("task_version", Integer, nullable=False),
+    Column("task_sha256", Text, nullable=False),
+    Column("content", LargeBinary, nullable=False, comment="etl.classifiers.local reads it; plain arrays, no code"),
+    Column("sha256", Text, nullable=False),
+    Column("examples", Integer, nullable=False),
+    Column("metrics", JSONB, nullable=False, comment="by cross-validation; see docs/cascade.md"),
+    Column("thresholds", JSONB, nullable=False, comment="by category: the confidence from which it answers"),
+    Column("trained_at", _Moment, nullable=False, server_default=_NOW),
+    Index("ix_local_models_task", "task", "id"),
+    comment="trained models of the classifier `local`; the newest of a task answers",
+)
+
+evaluations = Table(
+    "evaluations",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("task", Text, nullable=False),
+    Column("task_version", Integer, nullable=False),
+    Column("classifier", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("prompt_version", Text, nullable=False),
+    Column("golden_set", Text, nullable=False, comment="a file's name and digest, or 'annotations'"),
+    Column("size", Integer, nullable=False),
+    Column("metrics", JSONB, nullable=False),
+    Column("thresholds", JSONB, nullable=False, comment="by category: the confidence at which it is precise enough"),
+    Column("created_at", _Moment, nullable=False, server_default=_NOW),
+    Index("ix_evaluations_task", "task", "id"),
+    comment="measured quality per task, prompt and model",
+)
+
+calibrations = Table(
+    "calibrations",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("task", Text, nullable=False),
+    Column("classifier", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("prompt_version", Text, nullable=False),
+    Column("given", ARRAY(Double), nullable=False, comment="confidences as given, ascending"),
+    Column("calibrated", ARRAY(Double), nullable=False, comment="what each is worth; straight lines between"),
+    Column("evaluation_id", ForeignKey("evaluations.id"), nullable=False),
+    Column("created_at", _Moment, nullable=False, server_default=_NOW),
+    Column("withdrawn_at", _Moment),
+    CheckConstraint("cardinality(given) = cardinality(calibrated) AND cardinality(given) > 1", name="points"),
+    Index("ix_calibrations_answer", "task", "classifier", "model", "prompt_version"),
+    comment="what a stated confidence is worth, measured on a golden set; the newest that is not withdrawn counts",
 )
 
 annotations = Table(
@@ -447,9 +577,12 @@ annotations = Table(
     Column("reason", Text, nullable=False),
     Column("text_hash", Text),
     Column("created_at", _Moment, nullable=False, server_default=_NOW),
-    Column("withdrawn_at", _Moment),
+    Column("withdrawn_at", _Moment, comment="since when it does not count; such ones stay as history"),
+    Column("withdrawn_by", Text),
+    Column("withdrawn_reason", Text),
     CheckConstraint("role IN ('override', 'review')", name="role"),
     Index("ix_annotations_item_task", "item_id", "task"),
+    comment="what people answered about items: overrides win over every classification, reviews measure them",
 )
 
 runs = Table(
@@ -486,6 +619,10 @@ runs = Table(
     Column("waited_seconds", Integer, nullable=False, server_default="0", comment="for limits and failures of GitHub"),
     Column("rate_limit_left", Integer, comment="calls that GitHub still allowed at the end"),
     Column("texts_inherited", Integer, nullable=False, server_default="0"),
+    Column("texts_local", Integer, nullable=False, server_default="0", comment="answered by `local` instead of Claude"),
+    Column("texts_submitted", Integer, nullable=False, server_default="0", comment="handed over in batches"),
+    Column("texts_collected", Integer, nullable=False, server_default="0", comment="answers taken out of batches"),
+    Column("redactions", Integer, nullable=False, server_default="0", comment="secrets that were replaced when asking"),
     Column("error", Text),
     Column("notes", JSONB, nullable=False, server_default=text("'[]'"), comment="what was left behind, one line each"),
     CheckConstraint(

@@ -31,6 +31,10 @@ COUNTERS = (
     "waited_seconds",
     "rate_limit_left",
     "texts_inherited",
+    "texts_local",
+    "texts_submitted",
+    "texts_collected",
+    "redactions",
 )
 """What a run counts; each is a column of `runs`."""
 
@@ -88,7 +92,7 @@ def close_run(connection: Connection, run_id: int, *, status: str, error: str | 
 
 
 def close_interrupted_runs(connection: Connection) -> list[int]:
-    """Closes the records of runs that died without doing so, and ends their claims; gives their ids.
+    """Closes the records of runs that died without doing so, ends their claims and grants; gives their ids.
 
     A run is dead when nobody holds its lock. The locks taken here to find out end with this transaction.
     """
@@ -109,7 +113,9 @@ def close_interrupted_runs(connection: Connection) -> list[int]:
             """),
             {"ids": dead},
         )
-        connection.execute(text("DELETE FROM claims WHERE run_id = ANY (:ids)"), {"ids": dead})
+        # Claims of batches are held until the batch is settled, whatever became of the run that submitted it.
+        connection.execute(text("DELETE FROM claims WHERE run_id = ANY (:ids) AND batch_id IS NULL"), {"ids": dead})
+        connection.execute(text("DELETE FROM spend_grants WHERE run_id = ANY (:ids)"), {"ids": dead})
     return dead
 
 
