@@ -5,7 +5,7 @@ and lengths cannot be asked for, and a message may end early. So everything is c
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +71,7 @@ def _read_categories(task: Task, answer: Mapping[str, Any]) -> Categories:
     return tuple(sorted(best.items(), key=lambda pair: -pair[1])[: task.at_most])
 
 
-def _read_finished(task: Task, body: Mapping[str, Any]) -> Reading:
+def _read_object(body: Mapping[str, Any]) -> dict[str, Any]:
     blocks = [block for block in body.get("content") or () if isinstance(block, dict)]
     texts = [block.get("text") for block in blocks if block.get("type") == "text"]
     if len(texts) != 1 or not isinstance(texts[0], str):
@@ -82,6 +82,10 @@ def _read_finished(task: Task, body: Mapping[str, Any]) -> Reading:
         raise _NotAnAnswerError("it was no JSON") from None
     if not isinstance(answer, dict):
         raise _NotAnAnswerError("it was no JSON object")
+    return answer
+
+
+def _read_one(task: Task, answer: Mapping[str, Any]) -> Reading:
     categories = _read_categories(task, answer)
     rationale = answer.get("rationale")
     return Reading(
@@ -91,13 +95,8 @@ def _read_finished(task: Task, body: Mapping[str, Any]) -> Reading:
     )
 
 
-def read_message(task: Task, body: Mapping[str, Any]) -> Reading:
-    """What the message `body` (a JSON object of type 'message') answers to `task`.
-
-    Never raises: what cannot be read is the outcome 'invalid', with the reason as its rationale. Only a message that
-    ended by itself (`end_turn`) with exactly one text block is read as an answer; blocks are picked by type, as
-    thinking may come first. Confidences are brought into 0..1, categories into the task's ids, whatever their case.
-    """
+def _read_unfinished(body: Mapping[str, Any]) -> Reading | None:
+    """What a message that did not end by itself stands for; None where it did."""
     reason = str(body.get("stop_reason"))
     if reason == "refusal":
         details = body.get("stop_details")
@@ -107,7 +106,54 @@ def read_message(task: Task, body: Mapping[str, Any]) -> Reading:
         return Reading("truncated", (), f"the answer was cut off ({reason})")
     if reason != "end_turn":
         return Reading("invalid", (), clean_line(f"it ended with {reason}"))
+    return None
+
+
+def read_message(task: Task, body: Mapping[str, Any]) -> Reading:
+    """What the message `body` (a JSON object of type 'message') answers to `task`.
+
+    Never raises: what cannot be read is the outcome 'invalid', with the reason as its rationale. Only a message that
+    ended by itself (`end_turn`) with exactly one text block is read as an answer; blocks are picked by type, as
+    thinking may come first. Confidences are brought into 0..1, categories into the task's ids, whatever their case.
+    """
     try:
-        return _read_finished(task, body)
+        return _read_unfinished(body) or _read_one(task, _read_object(body))
+    except _NotAnAnswerError as error:
+        return Reading("invalid", (), str(error))
+
+
+def read_packed_message(task: Task, body: Mapping[str, Any], ids: Sequence[str]) -> list[Reading]:
+    """What the message `body` answers about each of the texts that were asked about under `ids`, in their order.
+
+    Never raises. Nothing of a reply is used unless its ids are exactly those that were asked, each once: where one is
+    missing, doubled or foreign, no entry is certain to belong to the text whose id it bears. Then, and where the whole
+    message is no answer, every reading is the same. An entry that cannot be read is 'invalid' alone.
+    """
+    whole = _read_unfinished(body)
+    if whole is not None:
+        return [whole] * len(ids)
+    try:
+        by_id = _entries_by_id(body, ids)
+    except _NotAnAnswerError as error:
+        return [Reading("invalid", (), str(error))] * len(ids)
+    return [_read_entry(task, by_id[identifier]) for identifier in ids]
+
+
+def _entries_by_id(body: Mapping[str, Any], ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    entries = _read_object(body).get("answers")
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise _NotAnAnswerError("`answers` was no list of objects")
+    by_id = {str(entry.get("id")): entry for entry in entries}
+    if len(entries) != len(by_id):
+        raise _NotAnAnswerError("it answered one id more than once")
+    if set(by_id) != set(ids):
+        missing, foreign = len(set(ids) - set(by_id)), len(set(by_id) - set(ids))
+        raise _NotAnAnswerError(f"its ids were not those asked ({missing} missing, {foreign} foreign)")
+    return by_id
+
+
+def _read_entry(task: Task, entry: Mapping[str, Any]) -> Reading:
+    try:
+        return _read_one(task, entry)
     except _NotAnAnswerError as error:
         return Reading("invalid", (), str(error))

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from etl.classifiers.prices import ModelFacts, Spending
+from etl.classifiers.base import Purse
+from etl.classifiers.prices import ModelFacts
 from etl.errors import BudgetError, RateLimitError
 from etl.records import Usage
 
@@ -25,13 +26,13 @@ _SPEND_WORDS = ("usage limit", "spend limit", "credit balance")
 _NEVER_CONNECTED = frozenset({"ConnectError", "ConnectTimeout"})
 
 
-def read_usage(body: Mapping[str, Any], facts: ModelFacts) -> Usage:
+def read_usage(body: Mapping[str, Any], facts: ModelFacts, *, batch: bool = False) -> Usage:
     """The tokens that a message was billed for, and their price; zeros where the body has no `usage`."""
     counts = body.get("usage")
     counts = counts if isinstance(counts, dict) else {}
     names = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
     fresh, written, read, output = (int(counts.get(name) or 0) for name in names)
-    return Usage(fresh, written, read, output, facts.cost(fresh, written, read, output))
+    return Usage(fresh, written, read, output, facts.cost(fresh, written, read, output, batch=batch))
 
 
 def read_object(content: bytes) -> dict[str, Any]:
@@ -60,6 +61,11 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     return None
 
 
+def never_connected(error: Exception) -> bool:
+    """Whether the SDK's error says that no connection was made at all, so that nothing can have been billed."""
+    return type(error.__cause__).__name__ in _NEVER_CONNECTED
+
+
 def speaks_of_money(message: str) -> bool:
     """Whether an error's words are about a spend limit or a balance; some such answers carry no code of their own."""
     return any(words in message.lower() for words in _SPEND_WORDS)
@@ -78,6 +84,18 @@ def _spend_limit(body: Mapping[str, Any]) -> str:
     return message[:100] if speaks_of_money(message) else ""
 
 
+def worst_case(body: object, facts: ModelFacts, *, batch: bool = False) -> float:
+    """The most that a request with this body can cost: all of it written to the cache, every output token used.
+
+    batch: at the prices of a batch. 0.0 for what is no request for an answer.
+    """
+    if not isinstance(body, dict) or "max_tokens" not in body:
+        return 0.0
+    words = json.dumps([body.get("system"), body.get("tools"), body.get("messages")], ensure_ascii=False)
+    tokens = int(len(words.encode("utf-8", "replace")) / _BYTES_PER_TOKEN_AT_WORST) + _HIDDEN_TOKENS
+    return facts.cost(0, tokens, 0, int(body["max_tokens"]), batch=batch)
+
+
 class AttemptGate:
     """What each HTTP attempt passes, retries included: deadline, shared waits, the cap on dollars.
 
@@ -85,9 +103,9 @@ class AttemptGate:
     to a stop. An ordinary exception raised here ends its retry loop at once.
     """
 
-    def __init__(self, facts: ModelFacts, spending: Spending, deadline: float | None, max_wait_seconds: float) -> None:
+    def __init__(self, facts: ModelFacts, purse: Purse, deadline: float | None, max_wait_seconds: float) -> None:
         self.facts = facts
-        self.spending = spending
+        self.purse = purse
         self.deadline = float("inf") if deadline is None else deadline
         self.max_wait_seconds = max_wait_seconds
         self.stopping = threading.Event()
@@ -135,35 +153,28 @@ class AttemptGate:
         if self.stopping.is_set():
             raise RateLimitError("the run is ending; this text stays pending")
 
-    def _send(self, request: Any, call_next: Callable[[Any], Any]) -> Any:  # noqa: ANN401
+    def _send(self, request: Any, call_next: Callable[[Any], Any]) -> Any:  # noqa: ANN401  (the SDK's own types)
         seconds = self.remaining_seconds(REQUEST_SECONDS)
         if seconds < REQUEST_SECONDS:
             request = request.copy(timeout=seconds)
-        reserved = self._worst_case(request.json)
-        self.spending.reserve(reserved)
+        reserved = worst_case(request.json, self.facts)
+        self.purse.reserve(reserved)
         dollars = reserved
         try:
             response = call_next(request)
-            content = response.http_response.read()
+            streamed = request.stream and response.status_code < 300  # the results of a batch: paid for long ago
+            content = b"" if streamed else response.http_response.read()
             dollars = read_usage(read_object(content), self.facts).cost_usd if response.status_code < 300 else 0.0
         except Exception as error:
             # A connection that breaks may do so after the request was billed; one never made costs nothing.
-            if type(error.__cause__).__name__ in _NEVER_CONNECTED:
+            if never_connected(error):
                 dollars = 0.0
             raise
         finally:
-            self.spending.settle(reserved, dollars)
+            self.purse.settle(reserved, dollars)
         return response
 
-    def _worst_case(self, body: object) -> float:
-        """The most that a request with this body can cost: all of it written to the cache, every output token used."""
-        if not isinstance(body, dict) or "max_tokens" not in body:
-            return 0.0
-        words = json.dumps([body.get("system"), body.get("tools"), body.get("messages")], ensure_ascii=False)
-        tokens = int(len(words.encode("utf-8", "replace")) / _BYTES_PER_TOKEN_AT_WORST) + _HIDDEN_TOKENS
-        return self.facts.cost(0, tokens, 0, int(body["max_tokens"]))
-
-    def _asked_wait(self, response: Any, waits: int) -> float:  # noqa: ANN401
+    def _asked_wait(self, response: Any, waits: int) -> float:  # noqa: ANN401  (likewise)
         """Seconds to wait before the next attempt, by the answer's header or doubling from one second to thirty."""
         if response.status_code == 429 and (reason := _spend_limit(read_object(response.content))):
             raise BudgetError(

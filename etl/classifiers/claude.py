@@ -1,6 +1,6 @@
-"""The `claude` classifier: asks an Anthropic model through the Messages API, one text per request.
+"""The `claude` classifier: asks an Anthropic model through the Messages API, about one text or several per request.
 
-The only importer of `anthropic`, and only inside functions: importing it takes about a second and 80 MB.
+The SDK is imported inside functions only, here and in its neighbours: that takes about a second and 80 MB.
 
 A prompt is written to the vendor's cache by the first request and read by all others, but only once the first answer
 has begun: so the first request of a prompt is awaited before the others are sent, and again when the prompt was not
@@ -8,35 +8,41 @@ used for almost five minutes (the cache's lifetime counts from the start of the 
 
 Requests run in a bounded thread pool behind a bounded window: never are all texts submitted at once. A cap on dollars
 reserves each attempt's worst case before it is sent. Answers in flight when the run must end are still yielded.
+
+What a text is shown as, what shares a request and what a reply says is decided in `etl.classifiers.requests`. A text
+whose answer in a pack does not stand is asked about alone, once; what was paid for it goes with it.
 """
 
 import logging
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
-from etl.classifiers.answers import read_message
-from etl.classifiers.attempts import REQUEST_SECONDS, AttemptGate, read_object, read_usage
-from etl.classifiers.error_answers import describe_error, is_about_money, not_the_api, refusal_words, stop_of
+from etl.classifiers.attempts import AttemptGate, read_object
+from etl.classifiers.base import USUAL, Evidence, Forecast, ModelStatus, Purse
+from etl.classifiers.client import address_of, make_client
+from etl.classifiers.error_answers import describe_error, is_about_money, not_the_api, refusal_of, stop_of
+from etl.classifiers.forecast import Packs, forecast_ways
 from etl.classifiers.prices import Spending, load_prices
-from etl.classifiers.prompt import (
-    estimate_tokens,
-    output_schema,
-    prompt_tokens_estimate,
-    prompt_version,
-    render_item,
-    render_system,
-    render_tools,
+from etl.classifiers.prompt import prompt_tokens_estimate, prompt_version
+from etl.classifiers.requests import (
+    PreparedRequest,
+    Prompt,
+    Reply,
+    Shown,
+    add_usage,
+    make_prompt,
+    pack_texts,
+    prepare,
+    read_reply,
+    show,
 )
-from etl.classifiers.redact import redact
-from etl.classifiers.shorten import MAX_ITEM_CHARS, shorten
 from etl.errors import ConfigurationError, StopError, UnavailableError
-from etl.records import Answer, Text, Usage
+from etl.records import Answer, Signature, Text, Usage
 from etl.tasks import Task
 
 if TYPE_CHECKING:
@@ -46,64 +52,38 @@ _log = logging.getLogger(__name__)
 
 CACHE_SECONDS = 270.0
 """A prompt counts as cached so long after the start of the last request that used it: five minutes, less a margin."""
-CONNECT_SECONDS = 5.0
 FAILURES_IN_A_ROW = 5
 """When so many texts have failed one after the other, the service counts as unavailable."""
 
-_ANSWER_TOKENS = 60
-_MAX_TOKENS = 400
-_MAX_TOKENS_THINKING = 4_000
 _MAX_TOKENS_SECOND_TRY = 8_000
 _COMPLAINT = "The previous answer could not be used: {}. Answer again, exactly in the asked form."
 
 
 @dataclass(frozen=True, slots=True)
-class ModelStatus:
-    """What the service says of a model, for `doctor`.
+class _Question:
+    """Texts to ask about in one request. attempt: what an earlier request brought about the one text, and was paid."""
 
-    lifecycle: 'active', 'deprecated' or 'retired'. retires_at: None where no day is set. structured_outputs: None where
-    the service does not say.
-    """
-
-    id: str
-    lifecycle: str
-    retires_at: datetime | None
-    structured_outputs: bool | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Prompt:
-    """What all requests of one task share."""
-
-    task: Task
-    version: str
-    system: str
-    tools: list[dict[str, Any]]
-    schema: dict[str, Any]
+    shown: tuple[Shown, ...]
+    attempt: Answer | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """What a thread brings back: an answer, a reason to stop, or both (an answer paid for before the stop)."""
+    """What a thread brings back: answers, questions that follow, a reason to stop (with what was paid before it).
 
-    answer: Answer | None
+    failure: why the request failed; '' where it did not. unreachable: nobody answered.
+    """
+
+    answers: tuple[Answer, ...] = ()
+    again: tuple[_Question, ...] = ()
     stop: StopError | None = None
+    failure: str = ""
     unreachable: bool = False
 
 
 def cache_minimum(model: str) -> int:
     """The number of tokens below which a prompt for `model` is never cached."""
     return load_prices().facts(model).cache_minimum
-
-
-def _add(first: Usage, second: Usage) -> Usage:
-    return Usage(
-        first.input_tokens + second.input_tokens,
-        first.cache_write_tokens + second.cache_write_tokens,
-        first.cache_read_tokens + second.cache_read_tokens,
-        first.output_tokens + second.output_tokens,
-        first.cost_usd + second.cost_usd,
-    )
 
 
 class ClaudeClassifier:
@@ -114,6 +94,7 @@ class ClaudeClassifier:
     max_cost_usd: cap over the life of this object. max_wait_seconds: the longest single wait the service may ask for.
     max_retries: of a request whose connection broke or whose answer was a 5xx (half a second, doubling).
     cache_seconds: how long after its last use a prompt is taken to be cached still.
+    pack: how many texts share a request at most, 1 to 20.
 
     The environment's proxies are honoured (HTTPS_PROXY, NO_PROXY), except for an address on this machine.
 
@@ -136,11 +117,13 @@ class ClaudeClassifier:
         max_wait_seconds: float = 120.0,
         max_retries: int = 3,
         cache_seconds: float = CACHE_SECONDS,
+        pack: int = 1,
     ) -> None:
         if not api_key.strip():
             raise ConfigurationError("ANTHROPIC_API_KEY is empty: set it, or choose the classifier `rules`")
         self.model = model
         self.threads = threads
+        self.pack = pack
         self._api_key = api_key
         self._base_url = base_url
         self._max_retries = max_retries
@@ -160,24 +143,16 @@ class ClaudeClassifier:
 
     @cached_property
     def _client(self) -> "Anthropic":
-        import anthropic
-
-        host = urlsplit(self._base_url or "").hostname or ""
-        local = host in {"localhost", "::1"} or host.startswith("127.")
-        return anthropic.Anthropic(
-            api_key=self._api_key,
-            base_url=self._base_url,
-            max_retries=self._max_retries,
-            timeout=anthropic.Timeout(REQUEST_SECONDS, connect=CONNECT_SECONDS),
-            open_telemetry=False,
-            middleware=[self._gate],
-            http_client=anthropic.DefaultHttpxClient(trust_env=False) if local else None,
-        )
+        return make_client(self._api_key, self._base_url, self._gate, self._max_retries)
 
     @property
     def _address(self) -> str:
         """The root of the API for messages: without credentials."""
-        return str(self._client.base_url.copy_with(userinfo=b"", query=None)).rstrip("/")
+        return address_of(self._client)
+
+    def charge_to(self, purse: Purse) -> None:
+        """Takes every dollar from `purse` from now on, instead of from the cap given at the start."""
+        self._gate.purse = purse
 
     def close(self) -> None:
         """Closes the connections that are kept open; harmless when none are."""
@@ -192,46 +167,47 @@ class ClaudeClassifier:
         """
         if not texts:
             return
-        prompt = _Prompt(task, prompt_version(task), render_system(task), render_tools(), output_schema(task))
+        prompt = make_prompt(task, self.pack)
         _ = self._client  # made here: `cached_property` is not meant for several threads
         with ThreadPoolExecutor(self.threads, thread_name_prefix="claude") as executor:
             try:
-                yield from self._fan_out(executor, prompt, iter(texts))
+                yield from self._fan_out(executor, prompt, texts)
             finally:
                 self._gate.stopping.set()
                 executor.shutdown(cancel_futures=True)
                 self._gate.stopping.clear()
 
-    def _fan_out(self, executor: ThreadPoolExecutor, prompt: _Prompt, texts: Iterator[Text]) -> Iterator[Answer]:
+    def _fan_out(self, executor: ThreadPoolExecutor, prompt: Prompt, texts: Sequence[Text]) -> Iterator[Answer]:
         """Keeps the window full while the prompt is cached, and sends one alone while it is not."""
-        in_flight: set[Future[_Result]] = set()
+        questions = (_Question(group) for group in pack_texts(map(show, texts), self.pack))
+        again: deque[_Question] = deque()
+        in_flight: dict[Future[_Result], _Question] = {}
         failures = 0
         stop: StopError | None = None
         while True:
-            while stop is None and len(in_flight) < 2 * self.threads:
-                warm = self._is_warm(prompt)
-                if not warm and in_flight:
+            while stop is None and len(in_flight) < 2 * self.threads and (self._is_warm(prompt) or not in_flight):
+                question = again.popleft() if again else next(questions, None)
+                if question is None:
                     break
-                text = next(texts, None)
-                if text is None:
-                    break
-                in_flight.add(executor.submit(self._ask, prompt, text))
+                in_flight[executor.submit(self._ask, prompt, question)] = question
             if not in_flight:
                 break
-            done, in_flight = wait(in_flight, return_when=FIRST_COMPLETED)
-            for future in done:
+            for future in wait(in_flight, return_when=FIRST_COMPLETED).done:
                 result = future.result()
-                if result.answer is not None:
-                    failures = failures + 1 if result.answer.outcome == "failed" else 0
-                    yield result.answer
+                del in_flight[future]
+                yield from result.answers
+                again += result.again
+                failures = failures + 1 if result.failure else 0
                 stop = stop or result.stop or self._give_up(result, failures)
             if stop is not None:
                 self._gate.stopping.set()
-                in_flight = {future for future in in_flight if not future.cancel()}
+                canceled = [future for future in in_flight if future.cancel()]
+                again += [in_flight.pop(future) for future in canceled]
         if stop is not None:
+            yield from (question.attempt for question in again if question.attempt is not None)
             raise stop
 
-    def _is_warm(self, prompt: _Prompt) -> bool:
+    def _is_warm(self, prompt: Prompt) -> bool:
         since = self._warm_since.get(prompt.version)
         return since is not None and time.monotonic() - since < self._cache_seconds
 
@@ -239,142 +215,138 @@ class ClaudeClassifier:
         """The error to end with when the service is out of reach from the start, or fails text after text."""
         never_answered = not self._warm_since
         if (result.unreachable and never_answered) or failures >= FAILURES_IN_A_ROW:
-            reason = result.answer.rationale if result.answer else ""
             return UnavailableError(
-                f"Anthropic at {self._client.base_url.host} does not answer ({reason}); what was not asked "
+                f"Anthropic at {self._client.base_url.host} does not answer ({result.failure}); what was not asked "
                 "stays pending: check the network, ANTHROPIC_BASE_URL and the vendor's status page, then run again"
             )
         return None
 
-    def _ask(self, prompt: _Prompt, text: Text) -> _Result:
-        """Asks about one text: one request, at most one more with more room and one more after an unusable answer."""
+    def _ask(self, prompt: Prompt, question: _Question) -> _Result:
+        """Asks one question. About one text: at most one more time with more room and one after an unusable answer.
+
+        Of a pack each text whose answer does not stand becomes a question of its own, which brings no other.
+        """
         import anthropic
 
-        redacted, redactions = redact(text.body)
-        shown, left_out = shorten(redacted, MAX_ITEM_CHARS)
-        answer = Answer(
-            text_id=text.id,
-            outcome="failed",
-            categories=(),
-            rationale="",
-            classifier=self.name,
-            model=self.model,
-            prompt_version=prompt.version,
-            redactions=redactions,
-            truncated_chars=left_out,
-        )
-        max_tokens = _MAX_TOKENS_THINKING if self._facts.thinks else _MAX_TOKENS
-        complaint = ""
+        attempt = question.attempt
+        complaint, max_tokens = "", None
         while True:
+            request = prepare(
+                prompt, self._facts, self.model, question.shown, complaint=complaint, max_tokens=max_tokens
+            )
+            asked = _Question(question.shown, attempt)
             try:
-                answer, stop_reason = self._ask_once(prompt, answer, render_item(shown, complaint), max_tokens)
+                reply = self._send(prompt, request)
             except StopError as stop:
-                return _Result(answer if answer.usage else None, stop)
+                return _Result((attempt,) if attempt else (), stop=stop)
             except anthropic.APIConnectionError as error:
-                return _Result(replace(answer, outcome="failed", rationale=type(error).__name__), unreachable=True)
+                return self._failed(prompt, asked, type(error).__name__, unreachable=True)
             except anthropic.APIStatusError as error:
-                return self._after_error_answer(prompt, answer, error)
-            if stop_reason == "max_tokens" and max_tokens < _MAX_TOKENS_SECOND_TRY:
+                return self._after_error_answer(prompt, asked, error)
+            if len(question.shown) > 1:
+                return _part(reply, question.shown)
+            (answer,) = reply.answers
+            attempt = replace(answer, usage=add_usage(attempt.usage if attempt else None, answer.usage))
+            if reply.stop_reason == "max_tokens" and max_tokens is None:
                 max_tokens = _MAX_TOKENS_SECOND_TRY
             elif answer.outcome == "invalid" and not complaint:
                 complaint = _COMPLAINT.format(answer.rationale)
             else:
-                return _Result(answer)
+                return _Result((attempt,))
 
-    def _ask_once(
-        self, prompt: _Prompt, answer: Answer, messages: list[dict[str, Any]], max_tokens: int
-    ) -> tuple[Answer, str]:
-        """Sends one request; gives `answer` with what it said, its usage added, and why the message ended.
+    def _send(self, prompt: Prompt, request: PreparedRequest) -> Reply:
+        """Sends one request and reads the reply.
 
         Raises:
             anthropic.APIError: what the SDK gave up on.
             StopError: raised by the gate, or because what answers is no Messages API.
         """
         started = time.monotonic()
-        raw = self._client.messages.with_raw_response.create(**self._arguments(prompt, messages, max_tokens))
+        raw = self._client.messages.with_raw_response.create(**request.arguments)
         body = read_object(raw.http_response.content)
         if body.get("type") != "message":
             raise ConfigurationError(not_the_api(self._address, "an answer of another kind"))
-        usage = read_usage(body, self._facts)
-        self._note_cache(prompt, usage, started)
-        reading = read_message(prompt.task, body)
-        return replace(
-            answer,
-            outcome=reading.outcome,
-            categories=reading.categories,
-            rationale=reading.rationale,
-            model=str(body.get("model") or self.model),
-            usage=_add(answer.usage or Usage(), usage),
-            request_id=raw.headers.get("request-id"),
-        ), str(body.get("stop_reason"))
+        request_id = raw.headers.get("request-id")
+        reply = read_reply(prompt, request.asked, body, self._facts, classifier=self.name, request_id=request_id)
+        self._note_cache(prompt, reply, started)
+        return reply
 
-    def _arguments(self, prompt: _Prompt, messages: list[dict[str, Any]], max_tokens: int) -> dict[str, Any]:
-        """The arguments of `messages.create`: what the model's row of the table says, nothing it would refuse."""
-        output: dict[str, Any] = {"format": {"type": "json_schema", "schema": prompt.schema}}
-        if self._facts.effort:
-            output["effort"] = self._facts.effort
-        thinking = {"thinking": {"type": self._facts.thinking}} if self._facts.thinking else {}
-        return {
-            "model": self.model,
-            "max_tokens": max_tokens,
-            "system": [{"type": "text", "text": prompt.system, "cache_control": {"type": "ephemeral", "ttl": "5m"}}],
-            "tools": prompt.tools,
-            "tool_choice": {"type": "none"},
-            "messages": messages,
-            "output_config": output,
-            **thinking,
-        }
-
-    def _note_cache(self, prompt: _Prompt, usage: Usage, started: float) -> None:
+    def _note_cache(self, prompt: Prompt, reply: Reply, started: float) -> None:
         """Remembers since when the prompt is cached; says once when the vendor does not cache it at all."""
         self._warm_since[prompt.version] = max(self._warm_since.get(prompt.version, 0.0), started)
-        if usage.cache_read_tokens + usage.cache_write_tokens == 0 and prompt.version not in self._uncached:
+        usages = [answer.usage or Usage() for answer in reply.answers]
+        cached = sum(usage.cache_read_tokens + usage.cache_write_tokens for usage in usages)
+        if cached == 0 and prompt.version not in self._uncached:
             self._uncached.add(prompt.version)
             _log.warning(
                 "prompt is not cached task=%s model=%s prompt_tokens_about=%d cache_minimum=%d",
                 prompt.task.name,
                 self.model,
-                prompt_tokens_estimate(prompt.task),
+                prompt_tokens_estimate(prompt.task, packed=prompt.packed),
                 self._facts.cache_minimum,
             )
 
-    def _after_error_answer(self, prompt: _Prompt, answer: Answer, error: "APIStatusError") -> _Result:
-        """What an error answer means: this text failed, this text cannot be asked, or the run ends."""
+    def _after_error_answer(self, prompt: Prompt, asked: _Question, error: "APIStatusError") -> _Result:
+        """What an error answer means: these texts failed, this text cannot be asked, or the run ends.
+
+        Which text of a pack the service refuses is found by asking about each alone.
+        """
         if error.status_code >= 500 or error.status_code in {408, 409}:
-            return _Result(replace(answer, outcome="failed", rationale=describe_error(error)))
+            return self._failed(prompt, asked, describe_error(error))
         about_this_text = error.status_code in {400, 413, 422} and not is_about_money(error)
         if about_this_text and prompt.version in self._warm_since:
-            rationale = describe_error(error)
-            return _Result(replace(answer, outcome="invalid", rationale=rationale, request_id=error.request_id))
-        return _Result(answer if answer.usage else None, stop_of(error, self.model, self._address))
+            if len(asked.shown) > 1:
+                return _Result(again=tuple(_Question((text,)) for text in asked.shown))
+            (answer,) = self._unanswered(prompt, asked, describe_error(error))
+            return _Result((replace(answer, outcome="invalid", request_id=error.request_id),))
+        stop = stop_of(error, self.model, self._address)
+        return _Result((asked.attempt,) if asked.attempt else (), stop=stop)
+
+    def _failed(self, prompt: Prompt, asked: _Question, failure: str, *, unreachable: bool = False) -> _Result:
+        """A request that failed. Where an attempt was paid before, that is kept: a failure is not written down."""
+        answers = (asked.attempt,) if asked.attempt else self._unanswered(prompt, asked, failure)
+        return _Result(answers, failure=failure, unreachable=unreachable)
+
+    def _unanswered(self, prompt: Prompt, asked: _Question, rationale: str) -> tuple[Answer, ...]:
+        """What there is to say of texts whose request brought no message: with what was paid before."""
+        return tuple(
+            Answer(
+                text_id=text.text_id,
+                outcome="failed",
+                categories=(),
+                rationale=rationale,
+                classifier=self.name,
+                model=self.model,
+                prompt_version=prompt.version,
+                usage=asked.attempt.usage if asked.attempt else None,
+                redactions=text.redactions,
+                truncated_chars=text.truncated_chars,
+                pack=len(asked.shown),
+            )
+            for text in asked.shown
+        )
+
+    def signature(self, task: Task) -> Signature:
+        """What answers are stored with today, asked about alone or in packs; see `base.SigningClassifier`."""
+        versions = tuple(prompt_version(task, packed=packed) for packed in (False, True))
+        return Signature(versions, self.model)
 
     def estimate(self, task: Task, texts: Sequence[Text]) -> float:
-        """About how many dollars `classify(task, texts)` would cost, without any request: what a dry run shows.
+        """About how many dollars `classify(task, texts)` would cost, without any request; see `forecast`."""
+        ways = self.forecast(task, texts, USUAL, None).ways
+        return next(way.dollars for way in ways if way.configured)
 
-        One cache write of the prompt per five minutes of work is left out as small; answers are taken to be as short
-        as the prompt asks for. Thinking, where a model cannot do without, is not foreseen.
-        """
-        if not texts:
-            return 0.0
-        prefix = prompt_tokens_estimate(task)
-        cached = prefix >= self._facts.cache_minimum
-        total = 0.0
-        for number, text in enumerate(texts):
-            shown, _ = shorten(text.body, MAX_ITEM_CHARS)
-            item = estimate_tokens(shown) + 40
-            if not cached:
-                total += self._facts.cost(prefix + item, 0, 0, _ANSWER_TOKENS)
-            elif number == 0:
-                total += self._facts.cost(item, prefix, 0, _ANSWER_TOKENS)
-            else:
-                total += self._facts.cost(item, 0, prefix, _ANSWER_TOKENS)
-        return total
+    def forecast(self, task: Task, texts: Sequence[Text], evidence: Evidence, batch_pack: int | None) -> Forecast:
+        """What each way of asking about `texts` would cost; see `etl.classifiers.forecast`."""
+        ways = forecast_ways(task, self._facts, texts, evidence, Packs(self.pack, batch_pack or self.pack))
+        return Forecast(task.name, len(texts), self.model, ways)
 
     def check_model(self) -> ModelStatus:
         """What the service says of the model: one free request, which also proves key and address.
 
         Raises:
-            ConfigurationError: the key or the model is refused, or what answers is not the Anthropic API.
+            ModelGoneError: there is no such model.
+            ConfigurationError: the key is refused, or what answers is not the Anthropic API.
             UnavailableError: no answer within the retries.
             RateLimitError: see `classify`.
         """
@@ -390,9 +362,18 @@ class ClaudeClassifier:
         except anthropic.APIStatusError as error:
             if error.status_code >= 500:
                 raise UnavailableError(f"Anthropic failed ({describe_error(error)}): try again later") from None
-            raise ConfigurationError(refusal_words(error, self.model, self._address)) from None
+            raise refusal_of(error, self.model, self._address) from None
         if read_object(raw.http_response.content).get("type") != "model":
             raise ConfigurationError(not_the_api(self._address, "an answer of another kind"))
         model = raw.parse()
         supported = model.capabilities.structured_outputs.supported if model.capabilities else None
-        return ModelStatus(model.id, model.lifecycle, model.retires_at, supported)
+        return ModelStatus(model.id, model.lifecycle, model.retires_at, supported, self._facts.successor)
+
+
+def _part(reply: Reply, shown: tuple[Shown, ...]) -> _Result:
+    """The answers of a pack that stand, and a question for each text whose answer does not."""
+    pairs = list(zip(reply.answers, shown, strict=True))
+    return _Result(
+        tuple(answer for answer, _ in pairs if answer.text_id not in reply.again),
+        tuple(_Question((text,), answer) for answer, text in pairs if answer.text_id in reply.again),
+    )

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from etl.classifiers.answers import clean_line
 from etl.classifiers.attempts import speaks_of_money
-from etl.errors import BudgetError, ConfigurationError, StopError
+from etl.classifiers.prices import load_prices
+from etl.errors import BudgetError, ConfigurationError, ModelGoneError, StopError
 
 if TYPE_CHECKING:
     from anthropic import APIStatusError
@@ -33,18 +34,29 @@ def stop_of(error: "APIStatusError", model: str, address: str) -> StopError:
             f"Anthropic refuses further requests for want of budget ({describe_error(error)}); the rest stays "
             "pending until the limit is raised or the balance filled in the Anthropic console"
         )
-    return ConfigurationError(refusal_words(error, model, address))
+    return refusal_of(error, model, address)
 
 
-def refusal_words(error: "APIStatusError", model: str, address: str) -> str:
-    """What to say of an answer that no other text would fare better with, and the way out."""
+def refusal_of(error: "APIStatusError", model: str, address: str) -> ConfigurationError:
+    """The error for an answer that no other text would fare better with; one of its own where the model is gone."""
+    message = error.api_message or ""
+    # A proxy without this endpoint may repeat the path it was asked for, and that ends with the model as well.
+    if error.status_code == 404 and model in message and f"/{model}" not in message:
+        successor = load_prices().facts(model).successor
+        instead = f"its successor {successor}" if successor else "another one"
+        return ModelGoneError(
+            f"Anthropic knows no model {model!r}, or no longer ({describe_error(error)}): set ISSUETIDE_MODEL to"
+            f" {instead}"
+        )
+    return ConfigurationError(_refusal_words(error, model, address))
+
+
+def _refusal_words(error: "APIStatusError", model: str, address: str) -> str:
     said = describe_error(error)
     if error.status_code == 401:
         return f"Anthropic refuses the key ({said}): check ANTHROPIC_API_KEY, or make a new key in its console"
     if error.status_code == 403:
         return f"Anthropic's key may not do this ({said}): check its workspace and whether it may use {model!r}"
-    if error.status_code == 404 and model in (error.api_message or ""):
-        return f"Anthropic knows no model {model!r} ({said}): set ISSUETIDE_MODEL to another one"
     if error.status_code in {404, 405}:
         # The vendor's own host has the same `not_found_error` for a wrong path, but then names no model.
         return not_the_api(address, said)

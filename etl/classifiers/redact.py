@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-REDACTION_VERSION = 1
+REDACTION_VERSION = 2
 """Raise it with any change of the rules."""
 
 _PLACEHOLDER = "[REDACTED:{}]"
@@ -93,7 +93,7 @@ def _is_email(match: re.Match[str]) -> bool:
 
 def _is_public_address(match: re.Match[str]) -> bool:
     try:
-        return ipaddress.IPv4Address(match["value"]).is_global
+        return ipaddress.ip_address(match["value"]).is_global
     except ValueError:
         return False
 
@@ -150,6 +150,13 @@ RULES: tuple[RedactionRule, ...] = (
     _rule("digitalocean-token", "dop_v1_ doo_v1_", _EDGE + r"do[op]_v1_[0-9a-f]{32,}"),
     _rule("sendgrid-key", "sg.", _EDGE + r"SG\.[A-Za-z0-9_-]{16,64}\.[A-Za-z0-9_-]{16,}"),
     _rule("vault-token", "hvs.", _EDGE + r"hvs\.[A-Za-z0-9_-]{20,}"),
+    _rule(
+        "api-token",
+        "gsk_ r8_ xai- glsa_ glc_ sntrys_ sntryu_ lin_api_ shpat_ shpss_ figd_ atatt3x tskey- nfp_ sbp_ pat-na1- ntn_",
+        _EDGE + r"(?:gsk_|r8_|xai-|glsa_|glc_|sntry[su]_|lin_api_|shp(?:at|ss)_|figd_|ATATT3x|tskey-|nfp_|sbp_|pat-na1-"
+        r"|ntn_)(?P<value>[A-Za-z0-9_=-]{24,})",
+        _is_key,
+    ),
     _rule("jwt", "eyj", r"(?<![A-Za-z0-9_.-])eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?"),
     _rule("url-credentials", "://", r"(?<=://)(?P<value>[^\s/@:\"'<>]{0,256}:[^\s/@\"'<>]{1,512})@", _is_new),
     _rule("url-credentials", "://", r"(?<=://)(?P<value>[A-Za-z0-9_-]{16,512})@"),
@@ -204,6 +211,19 @@ RULES: tuple[RedactionRule, ...] = (
         r"(?<![\w.=/@-])(?P<value>[0-9]{1,3}(?:\.[0-9]{1,3}){3})(?=:[0-9]{2,5}(?![0-9]))",
         _is_public_address,
     ),
+    _rule(
+        "ip-address",
+        "ip addr ping host peer remote",
+        r"(?i)\b(?:ips?|ipv4|(?:ip[ _-]?)?addr(?:ess)?|ping|host|hostname|peer|remote)(?: is| was|[ \t]{0,2}[:=])?"
+        r"[ \t\"'(]{1,3}(?P<value>[0-9]{1,3}(?:\.[0-9]{1,3}){3})(?!\.?\w)",
+        _is_public_address,
+    ),
+    _rule(
+        "ip-address",
+        ":",
+        r"(?<![\w:.])(?P<value>[23][0-9a-fA-F]{3}(?::[0-9a-fA-F]{0,4}){2,7})(?![\w:])",
+        _is_public_address,
+    ),
     _rule("user", "/home/ /users/", r"(?:/home|/Users)/(?P<value>[A-Za-z0-9_.-]{1,64})", _is_personal),
     _rule("user", "\\users\\", r"(?i)[\\/]Users[\\/]{1,2}(?P<value>[A-Za-z0-9_.-]{1,64})", _is_personal),
 )
@@ -252,7 +272,7 @@ def _apply(rule: RedactionRule, text: str) -> tuple[str, int]:
 
 
 def redact(text: str) -> tuple[str, int]:
-    """`text` with typed placeholders for secrets, e-mail and public IPv4 addresses and user names in home paths.
+    """`text` with typed placeholders for secrets, e-mail and public IP addresses and user names in home paths.
 
     Gives the text and how many were replaced. Redacting the result again changes nothing.
     """

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from etl.classifiers.redact import redact
 from etl.classifiers.scan import Finder, fold_text
-from etl.records import Answer, Text
+from etl.records import Answer, Signature, Text
 from etl.tasks import Rule, Task
 
 FORMULA_VERSION = 1
@@ -94,10 +94,14 @@ class RulesClassifier:
                 categories=categories,
                 rationale=f"{why}{_describe(found)}" if found else "no pattern matched",
                 classifier=self.name,
-                model=f"rules-{task.version}",
+                model=_model(task),
                 prompt_version=version,
                 truncated_chars=len(text.body) - len(shown),
             )
+
+    def signature(self, task: Task) -> Signature:
+        """What an answer is stored with; see `base.SigningClassifier`."""
+        return Signature((prompt_version(task),), _model(task))
 
     def estimate(self, task: Task, texts: Sequence[Text]) -> float:  # noqa: ARG002  (the promise's names)
         """Nothing is paid."""
@@ -107,6 +111,10 @@ class RulesClassifier:
 def prompt_version(task: Task) -> str:
     """Names what shapes an answer: the formula's version, the task's, and eight digits of its file's SHA-256."""
     return f"r{FORMULA_VERSION}.t{task.version}-{task.sha256[:8]}"
+
+
+def _model(task: Task) -> str:
+    return f"rules-{task.version}"
 
 
 def _score(ready: Sequence[_ReadyRule], text: str) -> tuple[dict[str, float], list[_Found]]:

@@ -138,7 +138,7 @@ def _key(beginning: str) -> str:
     return word[:_HEAD] if len(word) >= _HEAD else ""
 
 
-def _fold(text: str) -> str:
+def fold(text: str) -> str:
     """`text` in one case and of the same length: what `re.IGNORECASE` takes for an ASCII letter is that letter."""
     if text.isascii():
         return text.lower()
@@ -158,7 +158,7 @@ class FoldedText:
 
 def fold_text(text: str) -> FoldedText:
     """Prepares `text`; once per text, whatever the number of patterns."""
-    folded = _fold(text)
+    folded = fold(text)
     words = set(_WORD.findall(folded))
     lines = (0, *(match.end() for match in _LINE_END.finditer(text)))
     return FoldedText(text, folded, frozenset(words | {word[:_HEAD] for word in words}), lines)
@@ -187,15 +187,23 @@ class Finder:
         keys = frozenset(key for key, _ in beginnings)
         self._keys = frozenset() if "" in keys or self._at_lines or self._anywhere else keys
 
+    @property
+    def beginnings(self) -> tuple[tuple[str, str], ...]:
+        """Strings of which any match begins with one, as it stands in a text that was folded; () if none can be told.
+
+        Each after a word, or the first three letters of one, that the text has where the string is there.
+        """
+        return self._beginnings if self._keys else ()
+
     def find(self, prepared: FoldedText) -> re.Match[str] | None:
         """A match of the pattern in the text, the same one every time; None where it is not found."""
         if self._keys and prepared.vocabulary.isdisjoint(self._keys):
             return None
         if found := self._find_beginning(prepared):
             return found
-        if _needed(self._anywhere, prepared.folded):
+        if self._anywhere and _needed(self._anywhere, prepared.folded):
             return self._search(prepared.text)
-        if _needed(self._at_lines, prepared.folded):
+        if self._at_lines and _needed(self._at_lines, prepared.folded):
             return next(filter(None, (self._match(prepared.text, start) for start in prepared.lines)), None)
         return None
 

@@ -1,11 +1,11 @@
 """A Messages API on this machine: for tests, and to try the product without a key or a network.
 
-    python -m tests.loopback.anthropic --port 8082
+    python -m tests.loopback.anthropic --port 8082 --batch-seconds 5
 
 It speaks over real HTTP, checks each request as strictly as the real service (`anthropic_checks`), keeps a real prompt
 cache (minimum per model, lifetime, visible only after the first answer began), counts tokens and requests, and answers
 by a rule (`anthropic_answers`) or as a test scripts it: refusals, cuts, errors, limits, hangs, broken connections.
-Every request is kept in a journal, body included. Message batches are not spoken yet.
+Every request is kept in a journal, body included. Message batches are in `anthropic_batches`.
 """
 
 import argparse
@@ -25,6 +25,8 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.loopback.anthropic_answers import item_text, plausible_answer
+from tests.loopback.anthropic_batches import PATH as BATCHES_PATH
+from tests.loopback.anthropic_batches import LoopbackBatches, Reply, find_verb
 from tests.loopback.anthropic_checks import (
     MODELS,
     BadRequestError,
@@ -47,7 +49,7 @@ class Fault:
 
     status, type, message, code, headers: an error answer (status 0: none). shape: another form of answer: 'refusal',
     'cut', 'thinking_only', 'thinking_first', 'wrong_case', 'unknown_category', 'malformed', 'two_blocks', 'pause',
-    'context_window', or 'html' (a proxy's page instead of an answer). detail: the category of a refusal.
+    'tool_call', 'context_window', or 'html' (a proxy's page instead of an answer). detail: the category of a refusal.
     seconds: the server waits so long before it answers. drop: the connection is closed after the request was processed,
     billed and cached, without an answer.
     """
@@ -150,7 +152,8 @@ class _CacheEntry:
     lifetime: float
 
 
-def _tokens(text: str) -> int:
+def count_tokens(text: str) -> int:
+    """How many tokens a text has, about."""
     return math.ceil(len(text) / CHARS_PER_TOKEN)
 
 
@@ -183,10 +186,17 @@ class _PromptCache:
             system[marked[-1]]["cache_control"].get("ttl", "5m"),
         )
 
+    def measure(self, body: Mapping[str, Any], model: LoopbackModel) -> tuple[int, str]:
+        """The tokens of the prefix that can be cached (0: none) and the lifetime asked for."""
+        prefix = self._prefix(body)
+        if prefix is None or count_tokens(prefix[0]) < model.cache_minimum:
+            return 0, "5m"
+        return count_tokens(prefix[0]), prefix[2]
+
     def read(self, body: Mapping[str, Any], model: LoopbackModel, began: float) -> tuple[int, bool, str, str]:
         """Prefix tokens (0 where nothing can be cached), whether they are read, the key, the lifetime."""
         prefix = self._prefix(body)
-        if prefix is None or _tokens(prefix[0]) < model.cache_minimum:
+        if prefix is None or count_tokens(prefix[0]) < model.cache_minimum:
             return 0, False, "", "5m"
         words, key, ttl = prefix
         with self._lock:
@@ -194,7 +204,7 @@ class _PromptCache:
             hit = entry is not None and entry.ready_at <= began and began - entry.used_at <= entry.lifetime
             if hit and entry is not None:
                 entry.used_at = max(entry.used_at, began)
-        return _tokens(words), hit, key, ttl
+        return count_tokens(words), hit, key, ttl
 
     def write(self, key: str, ttl: str, began: float) -> None:
         """From now on the prefix can be read; its lifetime counts from the start of the request."""
@@ -207,6 +217,8 @@ class LoopbackAnthropic:
 
     key: what it accepts as x-api-key or Bearer. answer: makes the answer's text from a request body; None for the
     built-in rule. clock: the prompt cache's time, in seconds. delay: seconds every message takes.
+
+    `models_status` is set to another status for a proxy that has no endpoint for models.
     """
 
     def __init__(
@@ -224,8 +236,10 @@ class LoopbackAnthropic:
         self.delay = delay
         self.journal: list[Entry] = []
         self.models = dict(MODELS)
+        self.models_status = 200
         self.closing = threading.Event()
         self.cache = _PromptCache(clock)
+        self.batches = LoopbackBatches(self._write_batched)
         self.most_at_once = 0
         self._at_once = 0
         self._numbers = itertools.count(1)
@@ -279,6 +293,13 @@ class LoopbackAnthropic:
             self._at_once -= 1
             entry.status, entry.ended = status, time.monotonic()
 
+    def _write_batched(self, body: Mapping[str, Any], shape: str, hit: bool) -> dict[str, Any]:
+        """The message that answers a request of a batch."""
+        fault = Fault(shape=shape)
+        prefix, ttl = self.cache.measure(body, self.models[body["model"]])
+        answer = shape_answer(fault, self.answer(body))
+        return make_message(self.next_number(), body, answer, (prefix, hit and prefix > 0, ttl), fault)
+
     def next_number(self) -> int:
         """A number for ids; each only once."""
         return next(self._numbers)
@@ -292,16 +313,22 @@ class LoopbackAnthropic:
             return self._queue.popleft() if self._queue else Fault()
 
 
+def _choices(answer: Mapping[str, Any]) -> list[Any]:
+    """Every object of an answer that names a category, of each item where there are several."""
+    entries = answer.get("answers", [answer])
+    return [choice for entry in entries for choice in entry.get("categories", [entry])]
+
+
 def _wrong_case(text: str) -> str:
     answer = json.loads(text)
-    for choice in answer.get("categories", [answer]):
+    for choice in _choices(answer):
         choice["category"] = choice["category"].upper()
     return json.dumps(answer)
 
 
 def _unknown_category(text: str) -> str:
     answer = json.loads(text)
-    for choice in answer.get("categories", [answer]):
+    for choice in _choices(answer):
         choice["category"] = "no_such_category"
     return json.dumps(answer)
 
@@ -310,10 +337,17 @@ def _text_block(text: str) -> dict[str, Any]:
     return {"type": "text", "text": text, "citations": None}
 
 
+_TOOL_CALL: dict[str, Any] = {
+    "type": "tool_use",
+    "id": "toolu_loopback",
+    "name": "get_items",
+    "input": {},
+    "caller": None,
+}
 _THINKING_BLOCK = {"type": "thinking", "thinking": "…", "signature": "bG9vcGJhY2s="}
 
 
-def _shape(fault: Fault, text: str) -> tuple[list[dict[str, Any]], str]:
+def shape_answer(fault: Fault, text: str) -> tuple[list[dict[str, Any]], str]:
     """The content blocks and the stop reason of an answer."""
     shapes: dict[str, tuple[list[dict[str, Any]], str]] = {
         "refusal": ([], "refusal"),
@@ -324,12 +358,80 @@ def _shape(fault: Fault, text: str) -> tuple[list[dict[str, Any]], str]:
         "two_blocks": ([_text_block(text), _text_block(text)], "end_turn"),
         "context_window": ([], "model_context_window_exceeded"),
         "pause": ([_text_block(text)], "pause_turn"),
+        "tool_call": ([_text_block(text), _TOOL_CALL], "tool_use"),
     }
     if fault.shape == "wrong_case":
         text = _wrong_case(text)
     elif fault.shape == "unknown_category":
         text = _unknown_category(text)
     return shapes.get(fault.shape, ([_text_block(text)], "end_turn"))
+
+
+def make_message(
+    number: int,
+    body: Mapping[str, Any],
+    answer: tuple[list[dict[str, Any]], str],
+    cached: tuple[int, bool, str],
+    fault: Fault,
+) -> dict[str, Any]:
+    """The message that answers `body`. One that has no room is cut.
+
+    answer: its content and why it ended. cached: its prefix's tokens, whether they are read, and for how long kept.
+    """
+    content, stop_reason = answer
+    usage = _usage(body, cached, content)
+    if usage["output_tokens"] > body["max_tokens"]:
+        content, stop_reason, usage["output_tokens"] = content[:1], "max_tokens", body["max_tokens"]
+    if stop_reason == "refusal":
+        usage.update(input_tokens=0, cache_creation_input_tokens=0, cache_read_input_tokens=0, output_tokens=0)
+    return {
+        "id": f"msg_{number:024d}",
+        "type": "message",
+        "role": "assistant",
+        "model": body["model"],
+        "content": content,
+        "container": None,
+        "diagnostics": None,
+        "stop_reason": stop_reason,
+        "stop_sequence": None,
+        "stop_details": (
+            {"type": "refusal", "category": fault.detail or None, "explanation": None}
+            if stop_reason == "refusal"
+            else None
+        ),
+        "usage": usage,
+    }
+
+
+def _usage(body: Mapping[str, Any], cached: tuple[int, bool, str], content: list[dict[str, Any]]) -> dict[str, Any]:
+    prefix, hit, ttl = cached
+    written = prefix if not hit else 0
+    default = "adaptive" if MODELS[body["model"]].default_thinks else "disabled"
+    thinking = (body.get("thinking") or {}).get("type", default)
+    thought = _THINKING_TOKENS if thinking in {"adaptive", "enabled"} else 0
+    return {
+        "input_tokens": max(1, input_tokens(body) - prefix),
+        "cache_creation_input_tokens": written,
+        "cache_read_input_tokens": prefix if hit else 0,
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": written if ttl == "5m" else 0,
+            "ephemeral_1h_input_tokens": written if ttl == "1h" else 0,
+        },
+        "output_tokens": sum(count_tokens(block.get("text", "")) for block in content) + thought + 3,
+        "output_tokens_details": {"thinking_tokens": thought},
+        "inference_geo": None,
+        "server_tool_use": None,
+        "service_tier": "standard",
+        "speed": None,
+    }
+
+
+def input_tokens(body: Mapping[str, Any]) -> int:
+    """The tokens of a whole request."""
+    system = body.get("system") or ""
+    words = system if isinstance(system, str) else "".join(block["text"] for block in system)
+    tools = json.dumps(body["tools"]) if body.get("tools") else ""
+    return count_tokens(tools + words) + count_tokens(json.dumps(body["messages"], ensure_ascii=False))
 
 
 class _Server(ThreadingHTTPServer):
@@ -358,6 +460,9 @@ class _Conversation(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._converse(self.rfile.read(int(self.headers.get("content-length") or 0)))
 
+    def do_DELETE(self) -> None:
+        self._converse(b"")
+
     def _converse(self, body: bytes) -> None:
         loopback = self.server.loopback
         self.number = loopback.next_number()
@@ -368,6 +473,8 @@ class _Conversation(BaseHTTPRequestHandler):
         self.status = 0
         try:
             self._route(path, headers)
+        except BrokenPipeError:
+            self.close_connection = True
         finally:
             loopback.leave(self.entry, self.status)
 
@@ -379,8 +486,12 @@ class _Conversation(BaseHTTPRequestHandler):
             self._error(bad_request("anthropic-version: header is required"))
         elif (self.command, path) == ("POST", "/v1/messages"):
             self._with_body(self._message)
+        elif path == BATCHES_PATH or path.startswith(BATCHES_PATH + "/"):
+            self._batch(key)
         elif (self.command, path) == ("POST", "/v1/messages/count_tokens"):
             self._with_body(self._count)
+        elif path.startswith("/v1/models") and (status := self.server.loopback.models_status) != 200:
+            self._error(Fault(status, "not_found_error" if status == 404 else "api_error", f"no route for {path}"))
         elif self.command == "GET" and path == "/v1/models":
             self._list_models()
         elif self.command == "GET" and path.startswith("/v1/models/"):
@@ -391,7 +502,8 @@ class _Conversation(BaseHTTPRequestHandler):
     def _with_body(self, then: Callable[[Any], None]) -> None:
         try:
             body = self.entry.json
-            check_request(body, counting=self.entry.path.endswith("count_tokens"))
+            models = self.server.loopback.models
+            check_request(body, counting=self.entry.path.endswith("count_tokens"), models=models)
         except UnknownModelError as error:
             self._error(Fault(404, "not_found_error", str(error)))
         except BadRequestError as error:
@@ -419,79 +531,52 @@ class _Conversation(BaseHTTPRequestHandler):
             return
         if key and not hit and fault.shape != "refusal":
             loopback.cache.write(key, ttl, began)
-        content, stop_reason = _shape(fault, loopback.answer(body))
-        usage = self._usage(body, (prefix, hit, ttl), content, model)
-        if usage["output_tokens"] > body["max_tokens"]:
-            content, stop_reason, usage["output_tokens"] = content[:1], "max_tokens", body["max_tokens"]
-        if stop_reason == "refusal":
-            usage.update(input_tokens=0, cache_creation_input_tokens=0, cache_read_input_tokens=0, output_tokens=0)
-        self.entry.usage = usage
+        content, stop_reason = shape_answer(fault, loopback.answer(body))
+        message = make_message(self.number, body, (content, stop_reason), (prefix, hit, ttl), fault)
+        self.entry.usage = message["usage"]
         if fault.drop:
             self.close_connection = True
             return
-        self._json(200, self._message_object(body, content, stop_reason, fault, usage))
-
-    def _message_object(
-        self,
-        body: Mapping[str, Any],
-        content: list[dict[str, Any]],
-        stop_reason: str,
-        fault: Fault,
-        usage: dict[str, Any],
-    ) -> dict[str, Any]:
-        stop_details = None
-        if stop_reason == "refusal":
-            stop_details = {"type": "refusal", "category": fault.detail or None, "explanation": None}
-        return {
-            "id": f"msg_{self.number:024d}",
-            "type": "message",
-            "role": "assistant",
-            "model": body["model"],
-            "content": content,
-            "container": None,
-            "diagnostics": None,
-            "stop_reason": stop_reason,
-            "stop_sequence": None,
-            "stop_details": stop_details,
-            "usage": usage,
-        }
-
-    def _usage(
-        self,
-        body: Mapping[str, Any],
-        cached: tuple[int, bool, str],
-        content: list[dict[str, Any]],
-        model: LoopbackModel,
-    ) -> dict[str, Any]:
-        prefix, hit, ttl = cached
-        written = prefix if not hit else 0
-        thinking = (body.get("thinking") or {}).get("type", "adaptive" if model.default_thinks else "disabled")
-        thought = _THINKING_TOKENS if thinking in {"adaptive", "enabled"} else 0
-        return {
-            "input_tokens": max(1, self._input_tokens(body) - prefix),
-            "cache_creation_input_tokens": written,
-            "cache_read_input_tokens": prefix if hit else 0,
-            "cache_creation": {
-                "ephemeral_5m_input_tokens": written if ttl == "5m" else 0,
-                "ephemeral_1h_input_tokens": written if ttl == "1h" else 0,
-            },
-            "output_tokens": sum(_tokens(block.get("text", "")) for block in content) + thought + 3,
-            "output_tokens_details": {"thinking_tokens": thought},
-            "inference_geo": None,
-            "server_tool_use": None,
-            "service_tier": "standard",
-            "speed": None,
-        }
-
-    @staticmethod
-    def _input_tokens(body: Mapping[str, Any]) -> int:
-        system = body.get("system") or ""
-        words = system if isinstance(system, str) else "".join(block["text"] for block in system)
-        tools = json.dumps(body["tools"]) if body.get("tools") else ""
-        return _tokens(tools + words) + _tokens(json.dumps(body["messages"], ensure_ascii=False))
+        self._json(200, message)
 
     def _count(self, body: Mapping[str, Any]) -> None:
-        self._json(200, {"input_tokens": self._input_tokens(body)})
+        self._json(200, {"input_tokens": input_tokens(body)})
+
+    def _batch(self, key: str) -> None:
+        loopback = self.server.loopback
+        verb, identifier = find_verb(self.command, self.path)
+        fault = loopback.batches.take_fault(verb)
+        loopback.batches.tell(f"before {verb}")
+        if loopback.closing.wait(fault.seconds if fault else 0.0) or (fault and fault.shape == "unseen"):
+            self.close_connection = True
+            return
+        if not verb or (fault and fault.status):
+            self._error(fault or Fault(404, "not_found_error", "Not found"))
+            return
+        if fault and fault.shape == "html":
+            self._send(200, b"<html>Welcome to the proxy</html>", "text/html")
+            return
+        query = urlsplit(self.path).query
+        reply = loopback.batches.reply(verb, identifier, self.entry.body, query, key, self.number, loopback.url)
+        loopback.batches.tell(f"after {verb}")
+        if fault and fault.drop:
+            self.close_connection = True
+        elif reply.rows is not None:
+            self._stream(reply)
+        else:
+            self._json(reply.status, reply.value)
+
+    def _stream(self, reply: Reply) -> None:
+        self.status = reply.status
+        self.send_response(reply.status)
+        self.send_header("content-type", "application/x-jsonl")
+        self.send_header("transfer-encoding", "chunked")
+        self.send_header("request-id", f"req_{self.number:024d}")
+        self.end_headers()
+        for piece in reply.rows or ():
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+            self.wfile.flush()
+        self.wfile.write(b"0\r\n\r\n")
 
     def _list_models(self) -> None:
         query = parse_qs(urlsplit(self.path).query)
@@ -596,8 +681,10 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8082, help="0 takes a free one")
     parser.add_argument("--key", default="sk-ant-loopback", help="the key it accepts")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds each answer takes")
+    parser.add_argument("--batch-seconds", type=float, default=60.0, help="seconds after which a batch has ended")
     arguments = parser.parse_args()
     with LoopbackAnthropic(key=arguments.key, port=arguments.port, delay=arguments.delay) as server:
+        server.batches.ends_after = arguments.batch_seconds
         sys.stdout.write(
             f"export ANTHROPIC_BASE_URL={server.url}\nexport ANTHROPIC_API_KEY={server.key}\n"
             "# answers until interrupted; then says how much was asked\n"

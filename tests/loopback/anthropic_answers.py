@@ -1,7 +1,8 @@
 """What the loopback model answers when no test tells it: plausible, deterministic, made from the schema it is held to.
 
 It counts words of the item that belong to each allowed value and takes the best. That is enough to try the whole
-product offline; it says nothing about how well a real model would answer.
+product offline; it says nothing about how well a real model would answer. Of a list of items it answers each by its own
+text and repeats its id, as a model does that obeys nobody; tests that want one that does give the server an answerer.
 """
 
 import json
@@ -48,7 +49,32 @@ def _unpack(value: str) -> str:
         unpacked = json.loads(value)
     except ValueError:
         return value
+    if isinstance(unpacked, list):
+        return "\n".join(text for _, text in _listed(unpacked))
     return str(unpacked.get("text", value)) if isinstance(unpacked, dict) else value
+
+
+def _listed(value: Sequence[Any]) -> list[tuple[str, str]]:
+    return [(str(one.get("id", "")), str(one.get("text", ""))) for one in value if isinstance(one, dict)]
+
+
+def packed_items(body: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The (id, text) of each item of a request about several: the JSON list in its tool result; none elsewhere."""
+    content = body["messages"][-1]["content"]
+    for block in content if isinstance(content, list) else ():
+        if block["type"] == "tool_result" and isinstance(block.get("content"), str):
+            try:
+                value = json.loads(block["content"])
+            except ValueError:
+                continue
+            if isinstance(value, list):
+                return _listed(value)
+    return []
+
+
+def item_texts(body: Mapping[str, Any]) -> list[str]:
+    """The texts that the request asks about: those of its list, or the one."""
+    return [text for _, text in packed_items(body)] or [item_text(body)]
 
 
 def _rank(text: str, allowed: Sequence[str]) -> list[tuple[str, int]]:
@@ -97,6 +123,16 @@ def plausible_answer(body: Mapping[str, Any]) -> str:
     if not shape:
         return f"I have read {len(text)} characters."
     schema = shape["schema"]
+    entry = schema.get("properties", {}).get("answers", {}).get("items")
+    if entry is None:
+        return json.dumps(_answer_one(schema, text), ensure_ascii=False)
+    answers = [{**_answer_one(entry, item), "id": identifier} for identifier, item in packed_items(body)]
+    ordered = [{name: answer[name] for name in entry["properties"]} for answer in answers]
+    return json.dumps({"answers": ordered}, ensure_ascii=False)
+
+
+def _answer_one(schema: Mapping[str, Any], text: str) -> Any:
+    """What the schema of one answer is filled with for one text."""
     ranked = _rank(text, _enum_of(schema))
     hits = [(value, count) for value, count in ranked if count > 0]
     several = [
@@ -111,4 +147,4 @@ def plausible_answer(body: Mapping[str, Any]) -> str:
     else:
         best, confidence, why = (ranked[-1][0] if ranked else ""), 0.4, "nothing in it speaks for a category"
     chosen = {"category": best, "confidence": confidence, "why": why, "several": several}
-    return json.dumps(_fill(schema, text, chosen), ensure_ascii=False)
+    return _fill(schema, text, chosen)

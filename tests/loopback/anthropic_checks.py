@@ -308,19 +308,21 @@ def _check_system(body: Mapping[str, Any]) -> None:
         _require(block.get("text"), f"system.{number}: text content blocks must be non-empty")
 
 
-def find_model(identifier: object) -> LoopbackModel:
-    """The model that may be asked.
+def find_model(identifier: object, models: Mapping[str, LoopbackModel] = MODELS) -> LoopbackModel:
+    """The one of `models` that may be asked.
 
     Raises:
         UnknownModelError: it is unknown or retired.
     """
-    model = MODELS.get(str(identifier))
+    model = models.get(str(identifier))
     if model is None or model.lifecycle == "retired":
         raise UnknownModelError(f"model: {identifier}")
     return model
 
 
-def check_request(body: object, *, counting: bool = False) -> LoopbackModel:
+def check_request(
+    body: object, *, counting: bool = False, models: Mapping[str, LoopbackModel] = MODELS
+) -> LoopbackModel:
     """The model a body asks for, once all of the body is found in order. counting: the rules of count_tokens.
 
     Raises:
@@ -332,7 +334,7 @@ def check_request(body: object, *, counting: bool = False) -> LoopbackModel:
     _only(body, _COUNTED if counting else _TOP_LEVEL, "")
     for name in ("model", "messages") if counting else ("model", "messages", "max_tokens"):
         _require(name in body, f"{name}: Field required")
-    model = find_model(body["model"])
+    model = find_model(body["model"], models)
     if not counting:
         _require(not body.get("stream"), "stream: the loopback server answers whole messages only")
         _require(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from etl.classifiers.answers import clean_line, read_message
+from etl.classifiers.answers import clean_line, read_message, read_packed_message
 from tests.unit.classifiers.samples import areas_task, kind_task
 
 
@@ -73,3 +73,80 @@ def test_a_rationale_of_another_type_is_left_empty() -> None:
 def test_a_line_is_cleaned_and_bounded() -> None:
     assert clean_line(" a\n\tb\x00c\ud800\u202e ") == "a b c?"
     assert clean_line("x" * 400, 10) == "x" * 9 + "…"
+
+
+# --- several texts in one message -------------------------------------------------------------------------------------
+
+IDS = ["bcdf2345", "ghjk2345", "mnpq2345"]
+
+
+def entry(identifier: object, category: object = "bug", confidence: object = 0.8) -> dict[str, Any]:
+    return {"id": identifier, "rationale": f"why {identifier}", "category": category, "confidence": confidence}
+
+
+def several(*entries: object) -> dict[str, Any]:
+    return message(json.dumps({"answers": list(entries)}))
+
+
+def test_each_entry_goes_to_the_text_whose_id_it_bears_whatever_the_order() -> None:
+    body = several(entry(IDS[2], "question"), entry(IDS[0]), entry(IDS[1], "uncertain"))
+    readings = read_packed_message(kind_task(), body, IDS)
+    assert [(reading.outcome, reading.categories) for reading in readings] == [
+        ("answered", (("bug", 0.8),)),
+        ("abstained", ()),
+        ("answered", (("question", 0.8),)),
+    ]
+    assert readings[2].rationale == f"why {IDS[2]}"
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (several(entry(IDS[0]), entry(IDS[1])), "1 missing, 0 foreign"),
+        (several(*map(entry, [*IDS, "zzzz9999"])), "0 missing, 1 foreign"),
+        (several(*map(entry, [*IDS[:2], "zzzz9999"])), "1 missing, 1 foreign"),
+        (several(*map(entry, [*IDS, IDS[0]])), "more than once"),
+        (several(*map(entry, [IDS[0], IDS[0], IDS[1]])), "more than once"),
+        (several(*map(entry, [*IDS[:2], IDS[2].upper()])), "1 missing, 1 foreign"),
+        (several(*map(entry, [*IDS[:2], 3])), "1 missing, 1 foreign"),
+        (several(*map(entry, [*IDS[:2], None])), "1 missing, 1 foreign"),
+        (several(*map(entry, [*IDS[:2], [IDS[2]]])), "1 missing, 1 foreign"),
+        (several(*map(entry, IDS[:2]), "text"), "no list of objects"),
+        (several(), "3 missing"),
+        (message('{"answers": {"id": "bcdf2345"}}'), "no list of objects"),
+        (message('{"rationale": "r", "category": "bug", "confidence": 1}'), "no list of objects"),
+        (message("[]"), "no JSON object"),
+        (message("{"), "no JSON"),
+        (message("[" * 100_000), "no JSON"),
+        ({"type": "message", "stop_reason": "pause_turn", "content": []}, "pause_turn"),
+        ({"type": "message", "stop_reason": "tool_use", "content": []}, "tool_use"),
+    ],
+)
+def test_nothing_of_a_reply_is_used_whose_ids_are_not_exactly_those_asked(body: dict[str, Any], reason: str) -> None:
+    readings = read_packed_message(kind_task(), body, IDS)
+    assert [(reading.outcome, reading.categories) for reading in readings] == [("invalid", ())] * 3
+    assert all(reason in reading.rationale for reading in readings)
+
+
+def test_an_entry_that_cannot_be_read_is_invalid_alone() -> None:
+    body = several(entry(IDS[0]), entry(IDS[1], "nonesuch"), entry(IDS[2], "bug", "high"))
+    assert [reading.outcome for reading in read_packed_message(kind_task(), body, IDS)] == [
+        "answered",
+        "invalid",
+        "invalid",
+    ]
+
+
+@pytest.mark.parametrize(("reason", "outcome"), [("refusal", "refused"), ("max_tokens", "truncated")])
+def test_what_ends_early_ends_for_all(reason: str, outcome: str) -> None:
+    readings = read_packed_message(kind_task(), message("{}", reason), IDS)
+    assert [reading.outcome for reading in readings] == [outcome] * 3
+
+
+def test_several_categories_are_read_of_each_entry() -> None:
+    entries = [
+        {"id": IDS[0], "rationale": "r", "categories": [{"category": "CI", "confidence": 0.6}]},
+        {"id": IDS[1], "rationale": "r", "categories": []},
+    ]
+    readings = read_packed_message(areas_task(), several(*entries), IDS[:2])
+    assert [reading.categories for reading in readings] == [(("build_ci", 0.6),), ()]

@@ -26,8 +26,8 @@ class ConnectError(Exception):
     """Named like the HTTP library's error for a connection that was never made."""
 
 
-def gate(cap: float | None) -> AttemptGate:
-    return AttemptGate(load_prices().facts("claude-haiku-5-5"), Spending(cap), None, 120.0)
+def gate(spending: Spending) -> AttemptGate:
+    return AttemptGate(load_prices().facts("claude-haiku-5-5"), spending, None, 120.0)
 
 
 def test_an_attempt_whose_answer_was_lost_counts_as_paid_in_full() -> None:
@@ -37,10 +37,11 @@ def test_an_attempt_whose_answer_was_lost_counts_as_paid_in_full() -> None:
         sent.append(request)
         raise OSError("the connection broke")
 
-    opened = gate(0.001)
+    spending = Spending(0.001)
+    opened = gate(spending)
     with pytest.raises(OSError, match="broke"):
         opened(Request(), lose)
-    assert opened.spending.spent >= 1_000 * 0.50 / 1e6
+    assert spending.spent >= 1_000 * 0.50 / 1e6
     with pytest.raises(BudgetError):
         opened(Request(), lose)
     assert len(sent) == 1
@@ -50,8 +51,9 @@ def test_a_connection_that_was_never_made_costs_nothing() -> None:
     def refuse(_: Any) -> Any:
         raise OSError("no connection") from ConnectError()
 
-    opened = gate(0.001)
+    spending = Spending(0.001)
+    opened = gate(spending)
     for _ in range(3):
         with pytest.raises(OSError, match="no connection"):
             opened(Request(), refuse)
-    assert opened.spending.spent == 0.0
+    assert spending.spent == 0.0

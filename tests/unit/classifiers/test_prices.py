@@ -39,6 +39,42 @@ def test_the_default_model_is_in_the_table(prices: PriceTable) -> None:
     assert (facts.known, facts.cache_minimum, facts.thinking, facts.effort) == (True, 512, "disabled", "low")
 
 
+def test_in_a_batch_everything_costs_half_the_dearer_tier_and_the_cache_included(prices: PriceTable) -> None:
+    facts = prices.facts("claude-haiku-5-5")
+    for counts in ((1_000, 0, 0, 45), (0, 4_000, 0, 45), (600, 0, 4_000, 45), (100_000, 0, 1, 45)):
+        assert facts.cost(*counts, batch=True) == pytest.approx(facts.cost(*counts) / 2)
+    assert prices.facts("claude-nonesuch-9").cost(1_000, 0, 0, 0, batch=True) > 0
+
+
+@pytest.mark.parametrize(
+    ("model", "successor"),
+    [
+        ("claude-haiku-4-5", "claude-haiku-5-5"),
+        ("claude-haiku-4-5-20251001", "claude-haiku-5-5"),
+        ("claude-sonnet-4-5-20250929", "claude-sonnet-5-5"),
+        ("claude-3-5-haiku-20241022", "claude-haiku-5-5"),
+        ("claude-3-opus", "claude-opus-5-5"),
+        ("claude-haiku-5-5", ""),
+        ("claude-nonesuch-9", ""),
+    ],
+)
+def test_a_model_that_goes_names_its_successor_also_where_its_price_is_not_known(
+    prices: PriceTable, model: str, successor: str
+) -> None:
+    assert prices.facts(model).successor == successor
+
+
+def test_the_newest_models_have_prices_and_no_successor(prices: PriceTable) -> None:
+    assert all(not prices.facts(successor).successor for successor in prices.successors.values())
+
+
+def test_a_successor_that_has_no_prices_is_refused() -> None:
+    content = b"as_of = 2026-01-01\nbatch_factor = 0.5\n[models.a]\ninput = 1\ncache_write = 1\ncache_read = 1\n"
+    content += b"output = 1\ncache_minimum = 1\nthinking = ''\neffort = ''\nthinks = false\nsuccessor = 'b'"
+    with pytest.raises(ConfigurationError, match="'b'"):
+        parse_prices(content, "my/prices.toml")
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"as_of = 2026-01-01", b"as_of = 'x'\n[models]\n", b"\xff", b"as_of = 2026-01-01\n[models.a]\ninput = 1"],

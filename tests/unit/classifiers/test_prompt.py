@@ -52,7 +52,7 @@ def test_the_prompt_has_no_date_and_no_hash_that_would_make_it_vary() -> None:
 def test_the_version_changes_with_the_words_also_when_nobody_raised_a_number() -> None:
     task = kind_task()
     assert prompt_version(task) == prompt_version(kind_task())
-    assert prompt_version(task).startswith("p1.t3.s2.r1-")
+    assert prompt_version(task).startswith("p1.t3.s2.r2-")
     assert prompt_version(task) != prompt_version(replace(task, question="Is it?"))
     assert prompt_version(task) != prompt_version(replace(task, abstain="unsure"))
 

@@ -54,6 +54,13 @@ REPLACED = [
     ("email", "<jane@corp.io>", "jane@corp"),
     ("ip-address", "http://8.8.8.8/x", "8.8.8.8"),
     ("ip-address", "connect to 8.8.4.4:443 failed", "8.8.4.4"),
+    ("ip-address", "my IP address is 8.8.4.4.", "8.8.4.4"),
+    ("ip-address", "ping 8.8.4.4 and Host: 8.8.8.8", "8.8."),
+    ("ip-address", "[2001:4860:4860::8888]:443", "4860"),
+    ("ip-address", "from 2a00:1450:4001:81b:0:0:0:200e, then", "2a00"),
+    ("api-token", f"gsk_{LONG[:52]} xai-{LONG[:80]} r8_{LONG[:37]}", LONG[:37]),
+    ("api-token", f"glsa_{LONG[:32]}_0a1b2c3d", LONG[:32]),
+    ("api-token", f"shpat_{'0a1b' * 8}", "0a1b0a1b"),
     ("user", "/home/janedoe/src/app.py", "janedoe"),
     ("user", "File /Users/jane.doe/x.py", "jane.doe"),
     ("user", "C:\\Users\\JaneD\\AppData", "JaneD"),
@@ -89,6 +96,9 @@ STAYS = [
     "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----",
     "secret = get_secret() and token = request.headers['x']",
     "at::native::key_averages() takes key: str, value: Tensor",
+    "2024:01:02 03:04:05 and 2021:11:30::x and deadbeef::cafe and dead::beef",
+    "driver from 12.1.3.1 to 12.1.4.1, server 8.0.0.1, ip: 10.1.2.3, host 192.168.0.1, clip 8.8.8.8.1",
+    "2001:db8::1 is what documentation uses",
 ]
 
 
@@ -103,8 +113,8 @@ KNOWN_MISSES = [
     ("password=/starts/with/a/slash", "paths are far more common after PWD= than such passwords"),
     ("https://jane:pa/ss@localhost", "a slash that is not percent-encoded ends the authority"),
     ("token=abcdefghijklmnop", "a token without a digit looks like a name in code"),
-    ("8.8.8.8", "a bare address cannot be told from a version number"),
-    ("2001:4860:4860::8888", "IPv6 addresses"),
+    ("8.8.8.8", "a bare IPv4 address cannot be told from a version number"),
+    ("64:ff9b::808:808", "IPv6 addresses outside 2000::/3, which code and clocks are full of"),
     ("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "an AWS secret without its name has no mark of its own"),
     ("+1 202 555 0100", "telephone numbers"),
     ("password=test", "a placeholder's name may be a real password"),
@@ -148,6 +158,7 @@ SEEDS += [
     "SG.aaaaaaaaaaaaaaaaaa.",
     'key"   ',
 ]
+SEEDS += ["2001:", "2001:a::", "ip 1.1.1.1", "ip: ", "gsk_a", "host '\"( "]
 SEEDS += ["1.1.1.1", "-----BEGIN A A A ", "\\Users\\", "xoxb-", "secret", "AIza", "=", " ", "\n", "a-", "hf_", "AKIA"]
 
 
