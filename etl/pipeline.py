@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 
 from etl import errors
@@ -17,20 +17,28 @@ from etl.db.migrate import check_schema
 from etl.db.queries import classifications as class_queries
 from etl.db.queries import items as item_queries
 from etl.db.queries import runs as run_queries
-from etl.db.queries.classifications import PendingScope
+from etl.db.queries.classifications import PendingScope, Renewal
 from etl.db.store import Store
 from etl.records import Scope
 from etl.sinks.base import Sink
 from etl.sources.base import Mirror, Source
 from etl.stages.base import Progress, Tally
+from etl.stages.batches import Batching, Desk, collect_stage, count_in_batches
+from etl.stages.cascade import Cascade, Cascading, cascade_stage
 from etl.stages.classify import Asking, classify_stage, count_waiting_texts, estimate_stage, register_tasks
+from etl.stages.estimate import Estimate, estimate_costs
 from etl.stages.export import PreparedSink, count_waiting_documents, export_runs, export_stage, prepare_sink
 from etl.stages.fetch import Fetched, fetch_stage
 from etl.stages.fingerprint import fingerprint_stage
+from etl.stages.golden import GoldenPlan, golden_stage
+from etl.stages.model_guard import guard_model
 from etl.stages.near import near_stage
+from etl.stages.renew import check_is_newest, with_run
 from etl.stages.replay import Parse, replay_stage
+from etl.stages.spending import Caps, opened_purse
 from etl.stages.statistics import update_statistics
 from etl.stages.sweep import SweepPlan, sweep_stage
+from etl.stages.trials import Trial, TrialPlan, trial_stage
 from etl.stages.verification import Verification
 from etl.stages.verify import VerifyPlan, verify_stage
 from etl.tasks import Task
@@ -73,10 +81,15 @@ class Plan:
     sweep: how much of what is stored is read again after the fetch; None: nothing.
     replay: how kept objects that could not be used are read again, before the fetches; None: they are not.
     verify: what is compared, and mended, instead of all the stages; the fetches then say whose locks are taken.
+    renewal: which answers classify gives anew, instead of asking about what has none. trial: two ways of answering that
+    are compared, instead of all the stages. golden: a golden set whose texts a classifier is asked about, likewise.
     index_prefix: of the index that documents wait for where there is no sink; None: for one that has none yet.
     near: whether texts that are nearly the same are looked for. inherit_audit: the share of texts that are asked about
     although they could inherit an answer; None: nobody inherits.
-    max_items: cap on texts asked. deadline: a `time.monotonic()` value by which the run should end.
+    cascade: how trained models answer before Claude is asked; None: they do not.
+    batching: how Claude's batches are used; None: not at all. only_collect: nothing is asked, batches are collected.
+    max_items: cap on texts asked. caps: on dollars. estimate: instead of asking anyone, say what that would cost (in a
+    dry run). deadline: a `time.monotonic()` value by which the run should end.
     """
 
     command: str
@@ -89,10 +102,18 @@ class Plan:
     sweep: SweepPlan | None = None
     replay: Parse | None = None
     verify: VerifyPlan | None = None
+    renewal: Renewal | None = None
+    trial: TrialPlan | None = None
+    golden: GoldenPlan | None = None
     index_prefix: str | None = None
     near: bool = False
     inherit_audit: float | None = None
+    cascade: Cascade | None = None
+    batching: Batching | None = None
+    only_collect: bool = False
     max_items: int | None = None
+    caps: Caps = field(default_factory=Caps)
+    estimate: bool = False
     deadline: float = float("inf")
 
 
@@ -100,7 +121,7 @@ class Plan:
 class RunOutcome:
     """How a run ended: its status and exit code, what it counted, what it could not do and why.
 
-    verification: what a run that compares found.
+    verification: what a run that compares with GitHub found. trial: what one that compares ways of answering did.
     """
 
     run_id: int
@@ -110,6 +131,8 @@ class RunOutcome:
     error: str | None = None
     seconds: float = 0.0
     verification: Verification | None = None
+    trial: Trial | None = None
+    estimate: Estimate | None = None
 
 
 @dataclass(slots=True)
@@ -186,7 +209,11 @@ def _open_run(store: Store, plan: Plan) -> int:
 
 def _do_stages(current: _Run) -> None:
     store, plan, tally = current.store, current.plan, current.outcome.tally
+    if _does_one_thing(current):
+        return
     try:
+        if plan.renewal is not None:
+            check_is_newest(store, plan.tasks)
         _take_fetch_locks(store, plan)
         register_tasks(store, plan.tasks)
     except errors.StopError as stop:
@@ -207,7 +234,7 @@ def _do_stages(current: _Run) -> None:
         fingerprint_stage(store, tally, current.progress)
         update_statistics(store, tally)
         if plan.classifier is not None:
-            _classify(current, plan.classifier, PendingScope(plan.classifier.name, chosen, plan.labels))
+            _classify(current, plan.classifier, _scope_of(current, plan.classifier, chosen))
         if plan.near:
             with _collected(current.stops):
                 near_stage(store, tally, current.progress)
@@ -216,6 +243,52 @@ def _do_stages(current: _Run) -> None:
         elif plan.sink is not None or plan.tasks:
             # A fetch alone leaves it to the next export: counting takes as long as reading 200 changed issues.
             _count_waiting_documents(current)
+
+
+def _does_one_thing(current: _Run) -> bool:
+    """Whether the run is one of those that do one thing instead of all the stages; it is done then."""
+    store, plan, tally = current.store, current.plan, current.outcome.tally
+    if plan.trial is not None:
+        with _collected(current.stops):
+            _compare(current, plan.trial)
+    elif plan.golden is not None:
+        with _collected(current.stops):
+            _ask_golden(current, plan.golden)
+    elif plan.only_collect and plan.batching is not None:
+        _collect_batches(current, plan.batching)
+        tally.in_batches.update(count_in_batches(store))
+    else:
+        return False
+    return True
+
+
+def _scope_of(current: _Run, classifier: Classifier, repository_keys: Sequence[int] | None) -> PendingScope:
+    """Which texts the run asks about."""
+    plan = current.plan
+    renewal = None if plan.renewal is None else with_run(plan.renewal, current.outcome.run_id)
+    return PendingScope(classifier.name, repository_keys, plan.labels, renewal)
+
+
+def _ask_golden(current: _Run, golden: GoldenPlan) -> None:
+    """Asks about a golden set. Its answers are in no ledger, so the run's record has their dollars from each one on."""
+    store, plan, outcome = current.store, current.plan, current.outcome
+
+    def charged() -> None:
+        with store.transaction() as connection:
+            counters = {**outcome.tally.counts, "cost_usd": outcome.tally.cost_usd}
+            run_queries.update_run(connection, outcome.run_id, counters, outcome.tally.model)
+
+    with opened_purse(store, plan.caps, outcome.run_id, golden.classifier):
+        golden_stage(golden, outcome.tally, current.progress, dry_run=store.dry_run, charged=charged)
+
+
+def _compare(current: _Run, trial: TrialPlan) -> None:
+    """Compares two ways of answering; what is asked for it is charged like everything else."""
+    store, plan, outcome = current.store, current.plan, current.outcome
+    keys = _keys_of_named(store, plan.repositories) if plan.repositories else None
+    asked = [side.classifier for side in (trial.first, trial.second) if side.classifier is not None]
+    with opened_purse(store, plan.caps, outcome.run_id, *asked):
+        outcome.trial = trial_stage(store, trial, keys, outcome.run_id, outcome.tally, current.progress, current.stops)
 
 
 def _fetch_all(current: _Run) -> None:
@@ -236,15 +309,45 @@ def _fetch_all(current: _Run) -> None:
 
 def _classify(current: _Run, classifier: Classifier, scope: PendingScope) -> None:
     store, plan, tally = current.store, current.plan, current.outcome.tally
-    asking = Asking(classifier, scope, plan.max_items, plan.deadline, plan.inherit_audit)
-    if store.dry_run and classifier.paid:
+    asking = Asking(classifier, scope, plan.max_items, plan.deadline, plan.inherit_audit, plan.batching)
+    if store.dry_run:
+        _cascade(current, classifier, scope)
+    if plan.estimate:
+        current.outcome.estimate = estimate_costs(store, plan.tasks, asking, current.progress)
+    elif store.dry_run and classifier.paid:
         estimate_stage(store, plan.tasks, asking, current.outcome.run_id, tally, current.progress)
     else:
-        with _collected(current.stops):
+        with (
+            _collected(current.stops),
+            opened_purse(store, plan.caps, current.outcome.run_id, classifier) as purse,
+        ):
+            if plan.batching is not None:
+                plan.batching.batches.charge_to(purse)
+                _collect_batches(current, plan.batching)
+            guard_model(store, plan.tasks, classifier, scope, tally)
+            asking = replace(asking, purse=purse)
+            _cascade(current, classifier, scope)
             classify_stage(store, plan.tasks, asking, current.outcome.run_id, tally, current.progress)
         if current.stops or tally.counts["texts_failed"]:
             tally.waiting_texts.update(count_waiting_texts(store, plan.tasks, scope))
+    if plan.batching is not None:
+        tally.in_batches.update(count_in_batches(store))
     update_statistics(store, tally)
+
+
+def _cascade(current: _Run, classifier: Classifier, scope: PendingScope) -> None:
+    """Lets trained models answer what they are sure of, so that less is left for Claude; no renewed answers."""
+    plan, outcome = current.plan, current.outcome
+    if plan.cascade is not None and plan.renewal is None:
+        at = Cascading(current.store, plan.cascade, classifier, outcome.run_id, outcome.tally, plan.deadline)
+        cascade_stage(at, plan.tasks, scope, current.progress)
+
+
+def _collect_batches(current: _Run, batching: Batching) -> None:
+    """Stores what batches have brought since the last run; what keeps it from doing so keeps nothing else."""
+    desk = Desk(current.store, batching.batches, current.outcome.run_id, current.outcome.tally)
+    with _collected(current.stops):
+        collect_stage(desk, current.progress)
 
 
 def _count_waiting_documents(current: _Run) -> None:
@@ -298,19 +401,28 @@ def _track(current: _Run) -> list[int] | None:
         ConfigurationError: nothing is stored of a repository that was named.
     """
     plan = current.plan
+    named = _keys_of_named(current.store, plan.repositories, must_be_stored=not plan.fetches)
     with current.store.transaction() as connection:
-        named = item_queries.select_repository_keys(connection, plan.repositories)
-        keys = sorted(current.outcome.tally.repository_keys | set(named.values()))
-        missing = [name for name in plan.repositories if name.lower() not in named]
-        if missing and not plan.fetches:
-            raise errors.ConfigurationError(
-                f"nothing is stored of {', '.join(missing)}; run without --skip-fetch first"
-            )
+        keys = sorted(current.outcome.tally.repository_keys | set(named))
         run_queries.update_run_repositories(connection, current.outcome.run_id, keys)
         limit = keys if plan.repositories or plan.fetches else None
         if plan.tasks:
             class_queries.track_tasks(connection, limit, plan.tasks)
     return limit
+
+
+def _keys_of_named(store: Store, names: Sequence[str], *, must_be_stored: bool = True) -> list[int]:
+    """The keys of the repositories that the user named.
+
+    Raises:
+        ConfigurationError: nothing is stored of one of them, and it must be.
+    """
+    with store.transaction() as connection:
+        named = item_queries.select_repository_keys(connection, names)
+    missing = [name for name in names if name.lower() not in named]
+    if missing and must_be_stored:
+        raise errors.ConfigurationError(f"nothing is stored of {', '.join(missing)}; run without --skip-fetch first")
+    return sorted(named.values())
 
 
 def _take_fetch_locks(store: Store, plan: Plan) -> None:
@@ -359,13 +471,12 @@ def _close_run(store: Store, plan: Plan, outcome: RunOutcome) -> bool:
         if "rate_limit_remaining" in used:
             tally.counts["rate_limit_left"] = used["rate_limit_remaining"]
     counters = {**tally.counts, "cost_usd": tally.cost_usd}
+    notes = [*tally.notes, *tally.remarks]
     try:
         with store.transaction() as connection:
             class_queries.release_claims(connection, outcome.run_id)
             run_queries.update_run(connection, outcome.run_id, counters, tally.model)
-            run_queries.close_run(
-                connection, outcome.run_id, status=outcome.status, error=outcome.error, notes=tally.notes
-            )
+            run_queries.close_run(connection, outcome.run_id, status=outcome.status, error=outcome.error, notes=notes)
     except errors.UnavailableError as error:
         _log.debug("the run's record stays open run=%d reason=%s", outcome.run_id, error)
         return False

@@ -97,8 +97,36 @@ class Settings(BaseSettings):
     issuetide_inherit_audit: float = Field(
         0.05, ge=0, le=1, description="the share of such texts that are asked about all the same, for comparison"
     )
-    issuetide_max_cost_usd: float | None = Field(None, ge=0, description="cap on dollars per run; unset: no cap")
+    issuetide_cascade: Literal["off", "on"] = Field(
+        "off",
+        description="`on`: a trained local model answers what it is sure of, Claude the rest (`issuetide train`); needs"
+        " the extra `ml`",
+    )
+    issuetide_cascade_audit: float = Field(
+        0.05, ge=0, le=1, description="the share of the local model's answers that Claude is asked for all the same"
+    )
+    issuetide_max_cost_usd: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="cap on dollars per run; unset: no cap"
+    )
+    issuetide_max_cost_usd_day: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="cap on dollars per UTC day, of all runs together; unset: no cap"
+    )
+    issuetide_max_cost_usd_month: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="cap on dollars per UTC month, of all runs together; unset: no cap"
+    )
     issuetide_max_items: int | None = Field(None, ge=1, description="cap on texts asked per run; unset: no cap")
+    issuetide_pack: int = Field(
+        10, ge=1, le=20, description="how many texts share a request to Anthropic at most; 1: each has its own"
+    )
+    issuetide_executor: Literal["auto", "sync", "batch"] = Field(
+        "auto",
+        description="how Claude is asked: `sync` at once, `batch` within a day for half the price, `auto` by how many"
+        " texts wait",
+    )
+    issuetide_batch_from: int = Field(
+        1000, ge=1, description="`auto` takes batches where so many texts of a task wait, or more"
+    )
+    issuetide_batch_pack: int = Field(20, ge=1, le=20, description="how many texts share a request of a batch at most")
     issuetide_threads: int = Field(8, ge=1, le=64, description="requests to Anthropic at the same time")
     issuetide_max_wait_seconds: float = Field(
         120.0, gt=0, description="the longest single retry-after that is waited out at Anthropic"

@@ -8,7 +8,20 @@ from hashlib import blake2b
 from itertools import islice
 from typing import Any
 
-from etl.records import Answer, Document, Item, Kind, Page, PushResult, Repository, Scope, Stream, Text, Usage
+from etl.records import (
+    Answer,
+    Document,
+    Item,
+    Kind,
+    Page,
+    PushResult,
+    Repository,
+    Scope,
+    Signature,
+    Stream,
+    Text,
+    Usage,
+)
 from etl.sinks.base import IndexName
 from etl.stages.base import Advance
 from etl.tasks import Task, parse_task
@@ -89,6 +102,12 @@ class FakeClassifier:
         self.asked: list[str] = []
         self.raises_after = raises_after
         self.stop = stop
+        self.model = "model-1"
+        self.prompt = "p1"
+
+    def signature(self, task: Task) -> Signature:
+        """Its prompt and model, which a test may change."""
+        return Signature((self.prompt,), self.model)
 
     def classify(self, task: Task, texts: Sequence[Text]) -> Iterator[Answer]:
         """Bug where the text says crash, feature where it says add, else abstained; refused where it says refuse."""
@@ -109,7 +128,7 @@ class FakeClassifier:
         if "fails" in text.body:
             outcome, category = "failed", None
         pairs = ((category, 0.9),) if category else ()
-        return Answer(text.id, outcome, pairs, "because of a word", self.name, "model-1", "p1", usage, "req_1")
+        return Answer(text.id, outcome, pairs, "because of a word", self.name, self.model, self.prompt, usage, "req_1")
 
 
 class FakeSink:

@@ -48,7 +48,7 @@ def alias_command(
 
     Example: issuetide dedup alias octo/demo#12 octo/demo#7 --by ana --why "one crash, two wordings"
     """
-    signed = _signed(by, why)
+    signed = read_signature(by, why)
     if only not in {None, *INPUTS}:
         raise ConfigurationError(f"--input {only!r} is unknown; use {' or '.join(INPUTS)}")
     with wiring.opened_store(read_settings()) as store:
@@ -72,7 +72,7 @@ def split_command(
 
     Example: issuetide dedup split octo/demo#12 --by ana --why "the same trace, but on another platform"
     """
-    signed = _signed(by, why)
+    signed = read_signature(by, why)
     with wiring.opened_store(read_settings()) as store:
         named = _named_item(store, item)
         decide = deciding.withdraw_split if withdraw else deciding.split_item
@@ -109,7 +109,7 @@ def settle_command(
 
     Where the answer that counts is wrong for one of the issues, split that issue instead.
     """
-    signed = _signed(by, why)
+    signed = read_signature(by, why)
     with wiring.opened_store(read_settings()) as store, store.transaction() as connection:
         if not rehash.resolve_conflict(connection, conflict, signed.by, signed.why):
             raise ConfigurationError(f"{conflict} is no open conflict; `issuetide dedup decisions` lists them")
@@ -134,10 +134,25 @@ def decision_line(decision: Mapping[str, Any]) -> str:
     )
 
 
-def _signed(by: str, why: str) -> Signed:
-    name, reason = " ".join(by.split()), " ".join(why.split())
+def read_name(by: str) -> str:
+    """Who --by says.
+
+    Raises:
+        ConfigurationError: nobody, or too long a name.
+    """
+    name = " ".join(by.split())
     if not name or len(name) > _LONGEST_NAME:
         raise ConfigurationError(f"--by must say in 1 to {_LONGEST_NAME} characters who decides")
+    return name
+
+
+def read_signature(by: str, why: str) -> Signed:
+    """Who decides and why, as --by and --why say it.
+
+    Raises:
+        ConfigurationError: one is missing or too long.
+    """
+    name, reason = read_name(by), " ".join(why.split())
     if not reason or len(reason) > _LONGEST_REASON:
         raise ConfigurationError(f"--why must say the reason in 1 to {_LONGEST_REASON:,} characters")
     return Signed(name, reason)

@@ -8,13 +8,21 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from importlib.metadata import version
 from tempfile import TemporaryFile
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from etl.cli import wiring
+from etl.cli.doctor_anthropic import (
+    check_anthropic,
+    check_cache_use,
+    check_model_record,
+    check_prompt_bytes,
+    check_prompts,
+)
+from etl.cli.doctor_cascade import check_cascade
 from etl.cli.options import Json
 from etl.cli.output import print_json, stop
 from etl.db.migrate import check_schema
@@ -22,7 +30,7 @@ from etl.errors import ConfigurationError, IssuetideError, StopError
 from etl.records import Check
 from etl.report.words import count_words
 from etl.settings import Settings, read_settings
-from etl.tasks import Task, load_tasks
+from etl.tasks import load_tasks
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -33,7 +41,6 @@ if TYPE_CHECKING:
 _OLDEST_POSTGRESQL = 150_000  # as server_version_num counts
 _CLOCK_SKEW_SECONDS = 60
 _CALLS_WITHOUT_TOKEN = 60
-_RETIREMENT_NOTICE = timedelta(days=60)
 _PATIENCE_SECONDS = 20.0
 _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red", "skipped": "dim"}
 
@@ -74,8 +81,12 @@ def run_checks(settings: Settings) -> list[Check]:
         ("database", _check_database),
         ("inheritance", _check_inheritance),
         ("near-duplicates", _check_near),
-        ("anthropic", _check_anthropic),
-        ("prompt cache", _check_prompts),
+        ("cascade", check_cascade),
+        ("anthropic", check_anthropic),
+        ("model guard", check_model_record),
+        ("prompt cache", check_prompts),
+        ("prompt bytes", check_prompt_bytes),
+        ("cache use", check_cache_use),
         ("opensearch", _check_opensearch),
         ("dashboards", _check_dashboards),
     )
@@ -267,49 +278,6 @@ def _check_inheritance(settings: Settings) -> Iterator[Check]:
 def _check_near(settings: Settings) -> Iterator[Check]:
     if wiring.wants_near(settings):
         yield Check("near-duplicates", "ok", "on; datasketch is installed")
-
-
-def _check_anthropic(settings: Settings) -> Iterator[Check]:
-    if settings.anthropic_api_key is None:
-        yield Check(
-            "anthropic",
-            "warning",
-            "ANTHROPIC_API_KEY is not set: the offline classifier `rules` answers",
-            "set ANTHROPIC_API_KEY to let Claude answer",
-        )
-        return
-    classifier = wiring.make_classifier(settings, "claude", None, None, monotonic() + _PATIENCE_SECONDS)
-    status = classifier.check_model()  # type: ignore[attr-defined]  # only claude has models
-    detail = f"the key works; model {status.id} is {status.lifecycle}"
-    if status.retires_at is not None:
-        detail += f", retires {status.retires_at:%Y-%m-%d}"
-        if status.retires_at - datetime.now(UTC) < _RETIREMENT_NOTICE:
-            yield Check("anthropic", "warning", detail, "choose its successor with ISSUETIDE_MODEL")
-            return
-    if status.lifecycle != "active":
-        yield Check("anthropic", "warning", detail, "choose another model with ISSUETIDE_MODEL")
-    elif status.structured_outputs is False:
-        yield Check("anthropic", "failed", f"{detail}, but has no structured outputs", "choose another ISSUETIDE_MODEL")
-    else:
-        yield Check("anthropic", "ok", detail)
-
-
-def _check_prompts(settings: Settings) -> Iterator[Check]:
-    from etl.classifiers.claude import cache_minimum
-    from etl.classifiers.prompt import prompt_tokens_estimate
-
-    minimum = cache_minimum(settings.issuetide_model)
-    for task in load_tasks(settings.issuetide_tasks_dir).values():
-        yield _check_prompt(task, prompt_tokens_estimate(task), minimum, settings.issuetide_model)
-
-
-def _check_prompt(task: Task, tokens: int, minimum: int, model: str) -> Check:
-    name, detail = f"prompt of {task.name}", f"about {tokens:,} tokens; {model} caches from {minimum:,} on"
-    if tokens < minimum:
-        return Check(
-            name, "warning", f"{detail}: never cached, so every request pays all of it", "add examples to the task"
-        )
-    return Check(name, "ok", detail)
 
 
 def _check_opensearch(settings: Settings) -> Iterator[Check]:

@@ -11,7 +11,8 @@ from etl.cli.decision_commands import is_text_id
 from etl.cli.explain_text import explain_text, print_answers, print_decisions, print_former_ids, shown
 from etl.cli.options import Json
 from etl.cli.output import print_json, print_line, stop
-from etl.db.queries import decisions, inspection
+from etl.cli.override_command import annotation_line
+from etl.db.queries import annotations, decisions, inspection
 from etl.errors import ConfigurationError
 from etl.report.words import count_words, time_words
 from etl.settings import read_settings
@@ -43,6 +44,7 @@ def explain_command(
         text_ids = [entry["text_id"] for entry in found.texts] if found is not None else []
         decided = decisions.select_decisions_on(connection, text_ids, found.item["id"] if found is not None else None)
         conflicts = decisions.select_conflicts_of(connection, text_ids)
+        said = annotations.select_annotations_of(connection, found.item["id"]) if found is not None else []
     if found is None:
         raise ConfigurationError(f"{item} is not stored; `issuetide status` lists what is")
     for text in found.texts:
@@ -57,14 +59,18 @@ def explain_command(
                 "near": found.near,
                 "decisions": decided,
                 "conflicts": conflicts,
+                "annotations": said,
             }
         )
     else:
-        _print_explanation(found, decided, conflicts)
+        _print_explanation(found, decided, conflicts, said)
 
 
 def _print_explanation(
-    found: inspection.ItemExplanation, decided: Sequence[dict[str, Any]], conflicts: Sequence[dict[str, Any]]
+    found: inspection.ItemExplanation,
+    decided: Sequence[dict[str, Any]],
+    conflicts: Sequence[dict[str, Any]],
+    said: Sequence[dict[str, Any]],
 ) -> None:
     from rich.console import Console
     from rich.panel import Panel
@@ -88,6 +94,8 @@ def _print_explanation(
         )
         print_former_ids(text["former_ids"])
     print_decisions(decided, conflicts)
+    for entry in said:
+        print_line(annotation_line(entry))
     print_answers(found.answers)
     _print_near(found.near)
     _print_documents(found.documents)

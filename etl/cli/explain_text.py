@@ -92,6 +92,24 @@ def print_answers(answers: Sequence[dict[str, Any]]) -> None:
             before="→ " if answer["current"] else "  ",
         )
         print_line(str(answer["rationale"]), before="    ")
+        if sent := _sent_words(answer):
+            print_line(sent, before="    ")
+
+
+def _sent_words(answer: dict[str, Any]) -> str:
+    """How the text was sent: what was taken out of it, and with how many others; '' where it went whole and alone."""
+    words = []
+    if answer["purpose"] != "live":
+        words.append(f"for a{'n' if answer['purpose'] == 'audit' else ''} {answer['purpose']}, never current")
+    if answer["redactions"]:
+        words.append(f"{answer['redactions']:,} secrets and names replaced")
+    if answer["truncated_chars"]:
+        words.append(f"{answer['truncated_chars']:,} characters left out")
+    if answer["pack"] > 1:
+        words.append(f"one of {answer['pack']} in its request")
+    if answer["batch_id"] is not None:
+        words.append(f"in batch {answer['batch_id']}")
+    return f"sent: {', '.join(words)}" if words else ""
 
 
 def shown(text: str, most: int = 3000) -> str:

@@ -1,5 +1,6 @@
 """The options that several commands share, each said once."""
 
+import math
 from collections.abc import Callable
 from typing import Annotated
 
@@ -24,13 +25,13 @@ def _whole_number(least: int) -> Callable[[str], int]:
 
 
 def _amount(word: str) -> float:
-    """Reads a number from 0 on; not a number (`nan`), which nothing is above or below, is none."""
+    """Reads a finite number from 0 on; an endless cap is none, and `nan` is neither above nor below anything."""
     try:
         number = float(word)
     except ValueError:
         raise typer.BadParameter(f"{word!r} is no number") from None
-    if not number >= 0:
-        raise typer.BadParameter(f"{word} is not 0 or more")
+    if not 0 <= number < math.inf:
+        raise typer.BadParameter(f"{word} is not 0 or more, and finite")
     return number
 
 
@@ -113,7 +114,45 @@ DryRun = Annotated[
         "--dry-run", help="Read and compute everything, write nothing, ask no paid service; say what it would cost."
     ),
 ]
+Newest = Annotated[int, typer.Option("--last", parser=_whole_number(1), metavar="N", help="Show the newest N.")]
+Executor = Annotated[
+    str | None,
+    typer.Option(
+        "--executor",
+        metavar="HOW",
+        help="sync: ask Claude at once; batch: half the price, answers within a day; auto: by how many texts wait.",
+    ),
+]
+Estimate = Annotated[
+    bool,
+    typer.Option("--estimate", help="Only say what answering what is stored would cost, in every way to ask."),
+]
+SampleSize = Annotated[
+    int, typer.Option("--size", parser=_whole_number(0), metavar="N", help="How many texts are drawn by lot.")
+]
+LowestSize = Annotated[
+    int,
+    typer.Option(
+        "--lowest",
+        parser=_whole_number(0),
+        metavar="N",
+        help="How many of the least confident of the others are added.",
+    ),
+]
 OutcomeJson = Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")]
+TextSample = Annotated[
+    int,
+    typer.Option("--sample", parser=_whole_number(1), metavar="N", help="On how many texts; always the same ones."),
+]
+OlderThan = Annotated[
+    int | None,
+    typer.Option(
+        "--older-than-version",
+        parser=_whole_number(1),
+        metavar="N",
+        help="Only answers to versions of the task before N.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 LogFormat = Annotated[
     str,

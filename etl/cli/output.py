@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from datetime import UTC
 from typing import Any
 
 import typer
@@ -17,7 +18,7 @@ from etl.errors import IssuetideError
 from etl.pipeline import Plan, RunOutcome
 from etl.report.words import count_words, plain_json, plain_line
 from etl.settings import Settings
-from etl.stages.base import Rehashed
+from etl.stages.base import Rehashed, Tally
 
 _log = logging.getLogger("issuetide")
 _LONGEST_LINE = 2000
@@ -76,11 +77,14 @@ def outcome_values(outcome: RunOutcome) -> dict[str, object]:
         "cost_usd": round(tally.cost_usd, 6),
         "model": tally.model,
         "waiting_texts": tally.waiting_texts,
+        "executors": tally.executors,
+        "in_batches": tally.in_batches,
         "waiting_documents": tally.waiting_documents,
         "estimated_usd": tally.estimated_usd,
         "rehashed": None if tally.rehashed is None else asdict(tally.rehashed),
         "error": outcome.error,
         "notes": tally.notes,
+        "remarks": tally.remarks,
     }
 
 
@@ -108,6 +112,8 @@ def outcome_lines(plan: Plan, outcome: RunOutcome, *, dry_run: bool, is_index_se
             f"  classified  {count_words(counts['texts_asked'], 'text')} by `{plan.classifier.name}`"
             f"{f' ({tally.model})' if tally.model else ''}{dollars}"
         )
+        lines += _asking_lines(counts)
+    lines += _batch_lines(tally)
     lines += _kin_lines(counts)
     for task, waiting in tally.waiting_texts.items():
         if waiting:
@@ -123,6 +129,7 @@ def outcome_lines(plan: Plan, outcome: RunOutcome, *, dry_run: bool, is_index_se
         what_for = "for `issuetide export`" if is_index_set else "in PostgreSQL (OPENSEARCH_URL is not set)"
         lines.append(f"  to export   {documents} {what_for if plan.sink is None else 'in PostgreSQL'}")
     lines += [f"  left behind {plain_line(note, _LONGEST_LINE)}" for note in tally.notes]
+    lines += [f"  remark      {plain_line(remark, _LONGEST_LINE)}" for remark in tally.remarks]
     return lines
 
 
@@ -138,9 +145,42 @@ def _rehash_lines(found: Rehashed) -> list[str]:
     return lines
 
 
-def _kin_lines(counts: Mapping[str, int]) -> list[str]:
-    """What a run found by way of likeness; nothing where it did not look."""
+def _asking_lines(counts: Mapping[str, int]) -> list[str]:
+    """What asking met that a person may want to know; nothing where all went plainly."""
     lines = []
+    if counts["redactions"]:
+        lines.append(f"  replaced    {counts['redactions']:,} secrets and names, before texts were sent")
+    if counts["texts_refused"]:
+        lines.append(f"  refused     {counts['texts_refused']:,} texts by the model; they are not asked about again")
+    return lines
+
+
+def _batch_lines(tally: Tally) -> list[str]:
+    """How Claude was asked and why, and what is in batches; nothing where all was asked at once."""
+    lines = [f"  executor    {task}: {why}" for task, why in tally.executors.items() if why.startswith("batch")]
+    if tally.counts["texts_collected"]:
+        lines.append(f"  collected   {tally.counts['texts_collected']:,} answers from batches")
+    if tally.counts["texts_submitted"]:
+        lines.append(f"  submitted   {tally.counts['texts_submitted']:,} texts in batches")
+    for task, standing in tally.in_batches.items():
+        lines.append(f"  in batches  {batch_words(task, standing)}")
+    return lines
+
+
+def batch_words(task: str, standing: Mapping[str, Any]) -> str:
+    """How much of a task is in batches, and since when."""
+    since = standing["since"].astimezone(UTC)
+    return (
+        f"{standing['texts']:,} texts of {task} in {standing['batches']} under way,"
+        f" the oldest since {since:%Y-%m-%d %H:%M} UTC"
+    )
+
+
+def _kin_lines(counts: Mapping[str, int]) -> list[str]:
+    """What a run answered without asking, and what it found by way of likeness; nothing where it did not look."""
+    lines = []
+    if counts["texts_local"]:
+        lines.append(f"  cascade     {counts['texts_local']:,} texts answered by the trained model")
     if counts["texts_inherited"]:
         one, many = "text has the answer of one of its kin", "texts have the answer of one of their kin"
         lines.append(f"  inherited   {count_words(counts['texts_inherited'], one, many)}")

@@ -3,17 +3,20 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
+from pydantic import SecretStr
 
 from etl import errors
+from etl.classifiers.base import Classifier
 from etl.cli import options, wiring
-from etl.cli.output import print_demo_end, print_outcome, stop
+from etl.cli.output import print_demo_end, print_error, print_outcome, stop
 from etl.cli.progress import make_progress, set_up_logging
 from etl.cli.server_commands import start_local_opensearch, start_local_postgres
+from etl.cli.spending import print_estimate
 from etl.db.queries.exports import delete_dead_letters
 from etl.db.queries.inspection import select_most_discussed_issue, select_repository_names
 from etl.db.store import Store
@@ -146,6 +149,27 @@ def _fetches(session: Session, scope: Scope, input_file: str | None, max_calls: 
     return wiring.make_github_fetches(session.settings, scope, session.deadline, max_calls)
 
 
+def answers_with(
+    session: Session, name: str, model: str | None, max_cost_usd: float | None, *, estimate: bool
+) -> Classifier:
+    """The classifier called `name`; for an estimate, which asks nobody, claude needs no key."""
+    settings = session.settings
+    if estimate and settings.anthropic_api_key is None:
+        settings = settings.model_copy(update={"anthropic_api_key": SecretStr("none")})
+    return wiring.make_classifier(settings, name, model, max_cost_usd, session.deadline)
+
+
+def _show_estimate(session: Session, plan: Plan) -> int:
+    """Works on what is stored, in a dry run without anything but the estimate."""
+    with closing(wiring.open_store(session.settings, dry_run=True)) as store:
+        only = replace(plan, fetches=(), sweep=None, sink=None, near=False, estimate=True)
+        outcome = run(store, only, make_progress())
+        print_estimate(store, only, outcome, session.settings, as_json=session.as_json)
+    if outcome.error:
+        print_error(outcome.error)
+    return outcome.exit_code
+
+
 def _most_texts(settings: Settings, max_items: int | None) -> int | None:
     return max_items if max_items is not None else settings.issuetide_max_items
 
@@ -168,6 +192,8 @@ def run_command(
     sweep_calls: options.SweepCalls = None,
     deadline: options.Deadline = None,
     dry_run: options.DryRun = False,
+    estimate: options.Estimate = False,
+    executor: options.Executor = None,
     as_json: options.OutcomeJson = False,
     log_format: options.LogFormat = "text",
     verbose: options.Verbose = False,
@@ -183,14 +209,15 @@ def run_command(
         raise errors.ConfigurationError("--skip-fetch and --input exclude each other; leave one out")
     session = begin(log_format, as_json=as_json, verbose=verbose, minutes=deadline)
     settings, end = session.settings, session.deadline
-    is_live = not skip_fetch and input_file is None
+    is_live = not skip_fetch and input_file is None and not estimate
     scope = _scope(repo, label, kinds, limit, no_comments=no_comments, is_live=is_live)
-    with recorded(session, scope.repositories, dry_run=dry_run):
+    with recorded(session, scope.repositories, dry_run=dry_run or estimate):
+        chosen = answers_with(session, classifier, model, max_cost_usd, estimate=estimate)
         plan = Plan(
             command=command_line(),
             tasks=wiring.choose_tasks(settings, task or ()),
-            classifier=wiring.make_classifier(settings, classifier, model, max_cost_usd, end),
-            fetches=() if skip_fetch else _fetches(session, scope, input_file, max_calls),
+            classifier=chosen,
+            fetches=() if skip_fetch or estimate else _fetches(session, scope, input_file, max_calls),
             sweep=wiring.plan_sweep(settings, sweep_calls),
             sink=wiring.make_sink(settings, end),
             repositories=scope.repositories,
@@ -198,9 +225,14 @@ def run_command(
             index_prefix=settings.issuetide_index_prefix,
             near=wiring.wants_near(settings),
             inherit_audit=wiring.inherit_audit(settings),
+            cascade=wiring.plan_cascade(settings, chosen),
             max_items=_most_texts(settings, max_items),
+            caps=wiring.plan_caps(settings, max_cost_usd, chosen),
+            batching=wiring.plan_batching(settings, chosen, executor, end),
             deadline=end,
         )
+    if estimate:
+        return _show_estimate(session, plan)
     return _finish(session, wiring.open_store(settings, dry_run=dry_run), plan).exit_code
 
 
@@ -257,6 +289,8 @@ def classify_command(
     max_items: options.MaxItems = None,
     deadline: options.Deadline = None,
     dry_run: options.DryRun = False,
+    estimate: options.Estimate = False,
+    executor: options.Executor = None,
     as_json: options.OutcomeJson = False,
     log_format: options.LogFormat = "text",
     verbose: options.Verbose = False,
@@ -267,18 +301,24 @@ def classify_command(
     """
     session = begin(log_format, as_json=as_json, verbose=verbose, minutes=deadline)
     settings, end = session.settings, session.deadline
-    with recorded(session, tuple(repo or ()), dry_run=dry_run):
+    with recorded(session, tuple(repo or ()), dry_run=dry_run or estimate):
+        chosen = answers_with(session, classifier, model, max_cost_usd, estimate=estimate)
         plan = Plan(
             command=command_line(),
             tasks=wiring.choose_tasks(settings, task or ()),
-            classifier=wiring.make_classifier(settings, classifier, model, max_cost_usd, end),
+            classifier=chosen,
             repositories=tuple(repo or ()),
             labels=tuple(label or ()),
             index_prefix=settings.issuetide_index_prefix,
             inherit_audit=wiring.inherit_audit(settings),
+            cascade=wiring.plan_cascade(settings, chosen),
             max_items=_most_texts(settings, max_items),
+            caps=wiring.plan_caps(settings, max_cost_usd, chosen),
+            batching=wiring.plan_batching(settings, chosen, executor, end),
             deadline=end,
         )
+    if estimate:
+        return _show_estimate(session, plan)
     return _finish(session, wiring.open_store(settings, dry_run=dry_run), plan).exit_code
 
 

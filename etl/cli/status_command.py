@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from etl.cli import wiring
+from etl.cli.doctor_cascade import cascade_lines, collect_cascade
 from etl.cli.freshness import ago, find_stale, is_followed, only_named, parse_age, reach_words
 from etl.cli.options import Json, Repositories
-from etl.cli.output import print_json, print_line, stop
+from etl.cli.output import batch_words, print_json, print_line, stop
+from etl.cli.spending import collect_spending, spending_lines
 from etl.cli.tables import make_table, print_table
-from etl.db.queries import exports, inspection, rehash, runs
+from etl.db.queries import batches, exports, inspection, rehash, runs
 from etl.db.queries.classifications import count_unanswered
 from etl.db.store import Store
 from etl.errors import EXIT_STALE
@@ -86,12 +88,15 @@ def _collect_standing(settings: Settings, store: Store, named: Sequence[str]) ->
             "totals": inspection.select_totals(connection),
             "ids": asdict(rehash.select_rules_standing(connection, CURRENT_RULES.version)),
             "unanswered_texts": count_unanswered(connection),
+            "in_batches": batches.select_under_way(connection),
             "dead_letters": [
                 {"document": document, "reason": reason}
                 for document, reason in exports.select_dead_letters(connection, _SHOWN)
             ],
             "rejected_items": inspection.select_rejected_lines(connection, _SHOWN),
+            "cascade": collect_cascade(connection),
             "runs": runs.select_last_runs(connection, _SHOWN),
+            "spending": collect_spending(connection, settings),
         }
     return {**standing, "sink": _sink_standing(settings, store)}
 
@@ -118,9 +123,17 @@ def _print_status(standing: dict[str, Any]) -> None:
         f" ${float(totals['cost_usd']):.4f} spent;"
         f" {count_words(totals['items_to_fingerprint'], 'item waits for its texts', 'items wait for their texts')}"
     )
+    if totals["redactions"]:
+        print_line(f"{totals['redactions']:,} secrets and names replaced in what was sent to classifiers")
+    for line in spending_lines(standing["spending"]):
+        print_line(line)
     _print_ids(standing["ids"], totals["answer_conflicts"])
     for task, waiting in standing["unanswered_texts"].items():
         console.print(f"{count_words(waiting, 'text has', 'texts have')} no answer to {task} yet")
+    for task, under_way in standing["in_batches"].items():
+        print_line(batch_words(task, under_way))
+    for line in cascade_lines(standing["cascade"]):
+        print_line(line)
     documents = count_words(sink["waiting_documents"], "document waits", "documents wait")
     if sink["name"] is None:
         console.print(f"OPENSEARCH_URL is not set: {documents} in PostgreSQL")

@@ -9,11 +9,11 @@ from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
-from etl.classifiers import CLASSIFIERS
-from etl.classifiers.base import Classifier
+from etl.classifiers import BATCH_CLASSIFIERS, CLASSIFIERS
+from etl.classifiers.base import Classifier, PaidClassifier
 from etl.db.migrate import check_schema
 from etl.db.store import Store
 from etl.errors import ConfigurationError
@@ -23,6 +23,9 @@ from etl.settings import Settings
 from etl.sinks import SINKS
 from etl.sinks.base import Sink
 from etl.sources import SOURCES
+from etl.stages.batches import Batching, Executor
+from etl.stages.cascade import Cascade
+from etl.stages.spending import Caps
 from etl.stages.sweep import SweepPlan
 from etl.tasks import Task, load_tasks, select_tasks
 
@@ -150,7 +153,8 @@ def make_classifier(
     if name not in CLASSIFIERS:
         raise ConfigurationError(f"classifier {name!r} is unknown; known are auto, {', '.join(sorted(CLASSIFIERS))}")
     if name != "claude":
-        classifier: Classifier = resolve(CLASSIFIERS[name])()
+        given = (read_models(settings),) if name == "local" else ()
+        classifier: Classifier = resolve(CLASSIFIERS[name])(*given)
         return classifier
     if settings.anthropic_api_key is None:
         raise ConfigurationError("--classifier claude needs ANTHROPIC_API_KEY; set it, or use --classifier rules")
@@ -159,11 +163,86 @@ def make_classifier(
         base_url=settings.anthropic_base_url,
         model=model or settings.issuetide_model,
         threads=settings.issuetide_threads,
+        pack=settings.issuetide_pack,
         deadline=deadline,
         max_cost_usd=max_cost_usd if max_cost_usd is not None else settings.issuetide_max_cost_usd,
         max_wait_seconds=settings.issuetide_max_wait_seconds,
     )
     return claude
+
+
+def read_models(settings: Settings) -> dict[str, bytes]:
+    """By task: the newest model that was trained for the classifier `local`."""
+    from etl.db.queries.local_models import select_newest_contents
+
+    with opened_store(settings) as store, store.transaction() as connection:
+        return select_newest_contents(connection)
+
+
+def plan_cascade(settings: Settings, classifier: Classifier) -> Cascade | None:
+    """How trained models answer before Claude is asked; None where they do not, or another classifier answers.
+
+    Raises:
+        ConfigurationError: they are to, and the extra `ml` is not installed.
+    """
+    if settings.issuetide_cascade == "off" or classifier.name != "claude":
+        return None
+    from etl.classifiers.local_model import check_installed
+
+    check_installed()
+    return Cascade(settings.issuetide_cascade_audit, resolve(CLASSIFIERS["local"]))
+
+
+def plan_batching(settings: Settings, classifier: Classifier, executor: str | None, deadline: float) -> Batching | None:
+    """How a run of `classifier` uses batches; None where it has none. executor: None: that of ISSUETIDE_EXECUTOR.
+
+    Raises:
+        ConfigurationError: the executor is unknown, or is to be `batch` where the classifier has none.
+    """
+    chosen = executor or settings.issuetide_executor
+    if chosen not in {"auto", "sync", "batch"}:
+        raise ConfigurationError(f"--executor {chosen} is unknown; use auto, sync or batch")
+    if classifier.name not in BATCH_CLASSIFIERS or not isinstance(classifier, PaidClassifier):
+        if executor == "batch":
+            raise ConfigurationError(f"--executor batch: the classifier {classifier.name} has no batches; use claude")
+        return None
+    if settings.anthropic_api_key is None:
+        return None
+    return Batching(
+        resolve(BATCH_CLASSIFIERS[classifier.name])(
+            api_key=settings.anthropic_api_key.get_secret_value(),
+            base_url=settings.anthropic_base_url,
+            model=classifier.model,
+            deadline=deadline,
+            max_wait_seconds=settings.issuetide_max_wait_seconds,
+            pack=settings.issuetide_batch_pack,
+        ),
+        cast("Executor", chosen),
+        settings.issuetide_batch_from,
+    )
+
+
+def plan_caps(settings: Settings, max_cost_usd: float | None, classifier: Classifier) -> Caps:
+    """The caps on dollars of a run of `classifier`. max_cost_usd: of this run, None: that of ISSUETIDE_MAX_COST_USD.
+
+    Raises:
+        ConfigurationError: there is one, and the price of the classifier's model is not known.
+    """
+    caps = Caps(
+        max_cost_usd if max_cost_usd is not None else settings.issuetide_max_cost_usd,
+        settings.issuetide_max_cost_usd_day,
+        settings.issuetide_max_cost_usd_month,
+    )
+    if caps.any and isinstance(classifier, PaidClassifier):
+        from etl.classifiers.prices import load_prices
+
+        if not load_prices().facts(classifier.model).known:
+            raise ConfigurationError(
+                f"the price of model {classifier.model!r} is not known, so no cap on dollars can be kept: add it to"
+                " schemas/prices.toml, choose a model from there, or run without --max-cost-usd and"
+                " ISSUETIDE_MAX_COST_USD, …_DAY and …_MONTH"
+            )
+    return caps
 
 
 def choose_tasks(settings: Settings, names: Sequence[str]) -> tuple[Task, ...]:

@@ -35,7 +35,8 @@ Each issue is asked one question, the **task**, and sorted into a category. Choo
 `issue_kind`), then a repository or a category if you like. Click a legend entry or a bar to filter by it; the pills at
 the top take it back.
 
-*abstained*: the classifier could not tell. *unclassified*: not asked yet.
+*abstained*: the classifier could not tell. *unclassified*: not asked yet. *confidence*: how sure the classifier says it
+is; where `calibrated` is true, how often such answers proved right.
 
 **"No results found"?** Widen the time range (it goes by the day an issue was opened), choose another task, or ask the
 command line: `issuetide status` shows what waits to be exported."""
@@ -123,7 +124,7 @@ def _issue_panels() -> list[SavedObject]:
         _open_by_category(),
         visualization(
             "issuetide-confidence",
-            "Issuetide: average confidence, by category",
+            "Issuetide: average confidence, by category (calibrated where it was measured)",
             {
                 "type": "line",
                 "aggs": [
@@ -234,7 +235,7 @@ def _repository_panels() -> list[SavedObject]:
             "Issuetide: newest issues that need a look (confidence below 0.5, or abstained)",
             CLASSIFICATIONS,
             NEEDS_A_LOOK,
-            ("url", "title", "primary_category", "confidence", "rationale"),
+            ("url", "title", "primary_category", "confidence", "calibrated", "rationale"),
             "created_at",
         ),
     ]

@@ -39,7 +39,10 @@ class PeriodCount:
 
 @dataclass(frozen=True, slots=True)
 class PeriodConfidence:
-    """The average confidence of the answers with one category, for issues opened in one period."""
+    """The average confidence of the answers with one category, for issues opened in one period.
+
+    Calibrated confidences where there are any, else as stated.
+    """
 
     start: date
     category: str
@@ -49,17 +52,24 @@ class PeriodConfidence:
 
 @dataclass(frozen=True, slots=True)
 class ClassifierCount:
-    """How many issues' current answers came from one classifier, model and version of the task."""
+    """How many issues' current answers came from one classifier, model and version of the task.
+
+    calibrated: of how many of them the confidence is a calibrated one.
+    """
 
     classifier: str
     model: str | None
     task_version: int | None
     issues: int
+    calibrated: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class AnsweredIssue:
-    """An issue with its current answer to one task; `categories` is empty where it abstained."""
+    """An issue with its current answer to one task; `categories` is empty where it abstained.
+
+    confidence: the calibrated one where `calibrated` says so, else as stated.
+    """
 
     repository: str
     number: int
@@ -76,6 +86,7 @@ class AnsweredIssue:
     task_version: int | None
     classified_at: datetime
     overridden: bool
+    calibrated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +172,7 @@ def select_period_confidences(
     rows = connection.execute(
         text(f"""
             SELECT date_trunc(:step, i.created_at AT TIME ZONE 'UTC')::date AS start, c.category,
-                   count(*) AS issues, avg(c.confidence) AS confidence
+                   count(*) AS issues, avg(coalesce(c.calibrated_confidence, c.confidence)) AS confidence
             FROM issue_categories c JOIN issues i USING (repository, number)
             WHERE c.task = :task AND c.confidence IS NOT NULL AND {_IN_SCOPE}
             GROUP BY 1, 2 ORDER BY 1, 2
@@ -177,7 +188,8 @@ def select_classifier_counts(
     """Who gave the current answers, most issues first; a person's overrides are those of 'person'."""
     rows = connection.execute(
         text(f"""
-            SELECT classifier, model, task_version, count(DISTINCT (repository, number)) AS issues
+            SELECT classifier, model, task_version, count(DISTINCT (repository, number)) AS issues,
+                   count(DISTINCT (repository, number)) FILTER (WHERE calibrated_confidence IS NOT NULL) AS calibrated
             FROM issue_categories WHERE task = :task AND {_IN_SCOPE}
             GROUP BY classifier, model, task_version ORDER BY issues DESC, classifier, model
         """),
@@ -218,7 +230,8 @@ def _answered(
     rows = connection.execute(
         text(f"""
             WITH answers AS (
-                SELECT repository, number, max(confidence) AS confidence, min(rationale) AS rationale,
+                SELECT repository, number, max(coalesce(calibrated_confidence, confidence)) AS confidence,
+                       bool_or(calibrated_confidence IS NOT NULL) AS calibrated, min(rationale) AS rationale,
                        coalesce(array_agg(category ORDER BY confidence DESC, category)
                                 FILTER (WHERE category IS NOT NULL), '{{}}') AS categories,
                        min(classifier) AS classifier, min(model) AS model, min(task_version) AS task_version,
@@ -228,7 +241,7 @@ def _answered(
             )
             SELECT repository, number, coalesce(i.title, '') AS title, i.url, i.state, i.labels, i.created_at,
                    a.categories, a.confidence, a.rationale, a.classifier, a.model, a.task_version, a.classified_at,
-                   a.overridden
+                   a.overridden, a.calibrated
             FROM answers a JOIN issues i USING (repository, number)
             WHERE {condition}
             ORDER BY i.created_at DESC, repository, number DESC

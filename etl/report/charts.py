@@ -71,7 +71,7 @@ def stacked_bars(
                 path.append(f"M{x:.1f} {low:.1f}h{wide:.1f}V{high:.1f}h-{wide:.1f}z")
                 bottoms[place] += value
         shapes.append(f'<path class="fill seam {colours[series.category]}" d="{"".join(path)}"/>')
-    return _svg(frame, [_axes(frame, timeline, ticks, words), *shapes, _hits(frame, timeline, words, total=True)])
+    return svg(frame, [_axes(frame, timeline, ticks, words), *shapes, _hits(frame, timeline, words, total=True)])
 
 
 def stacked_area(
@@ -88,7 +88,7 @@ def stacked_area(
         outline = " ".join(f"{x:.1f},{y:.1f}" for x, y in [*upper, *reversed(lower)])
         shapes.append(f'<polygon class="fill seam {colours[series.category]}" points="{outline}"/>')
         bottoms = tops
-    return _svg(frame, [_axes(frame, timeline, ticks, words), *shapes, _hits(frame, timeline, words, total=True)])
+    return svg(frame, [_axes(frame, timeline, ticks, words), *shapes, _hits(frame, timeline, words, total=True)])
 
 
 def lines(
@@ -106,7 +106,7 @@ def lines(
                 shapes.append(f'<polyline class="line {colour}" points="{drawn}"/>')
             if len(points) == 1 or len(timeline.starts) <= 36:
                 shapes += [f'<circle class="fill {colour}" cx="{x:.1f}" cy="{y:.1f}" r="2.4"/>' for x, y in points]
-    return _svg(frame, [_axes(frame, timeline, ticks, words), *shapes, _hits(frame, timeline, words, total=False)])
+    return svg(frame, [_axes(frame, timeline, ticks, words), *shapes, _hits(frame, timeline, words, total=False)])
 
 
 def horizontal_bars(
@@ -119,7 +119,7 @@ def horizontal_bars(
     shapes = []
     for index, (name, parts) in enumerate(rows):
         y, x = index * 40.0 + 14, 0.0
-        shapes.append(f'<text class="name" x="0" y="{y:.1f}">{escape(_shortened(name, frame.width))}</text>')
+        shapes.append(f'<text class="name" x="0" y="{y:.1f}">{escape(shortened(name, frame.width))}</text>')
         for category, value in parts:
             if value:
                 words = f"{name}: {category} {number_words(value)}"
@@ -130,15 +130,17 @@ def horizontal_bars(
                 x += value * scale
         total = number_words(sum(value for _, value in parts))
         shapes.append(f'<text class="tick" x="{x + 6:.1f}" y="{y + 18:.1f}">{total}</text>')
-    return _svg(frame, shapes)
+    return svg(frame, shapes)
 
 
-def _shortened(name: str, width: float) -> str:
+def shortened(name: str, width: float) -> str:
+    """A name that fits into `width`."""
     fits = int(width / 7.5)
     return name if len(name) <= fits else name[: fits - 1] + "…"
 
 
-def _svg(frame: Frame, shapes: Iterable[str]) -> str:
+def svg(frame: Frame, shapes: Iterable[str]) -> str:
+    """Shapes as a picture with its name and description."""
     name = escape(frame.identifier)
     return (
         f'<svg role="img" aria-labelledby="{name}-t {name}-d" viewBox="0 0 {frame.width:g} {frame.height:g}" '

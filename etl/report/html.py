@@ -137,7 +137,7 @@ def _task_section(task: TaskReport) -> str:
             task,
             "confidence",
             f"Average confidence {per}",
-            "Of issues opened in the period; as the classifier gave it, not calibrated.",
+            f"Of issues opened in the period; {_calibrated_words(task)}.",
             task.confidence,
             charts.lines,
             words=confidence_words,
@@ -155,13 +155,24 @@ def _task_section(task: TaskReport) -> str:
     return f'{head}<div class="cards">{"".join(cards)}</div></section>'
 
 
+def _calibrated_words(task: TaskReport) -> str:
+    """What the confidences of a task are."""
+    if any(count.calibrated for count in task.classifiers):
+        return "calibrated where a calibration holds, else as the classifier gave it"
+    return "as the classifier gave it, not calibrated"
+
+
 def _who(task: TaskReport) -> str:
     """Which classifiers the answers shown came from: never silent about the offline rules."""
     parts = []
     for count in task.classifiers:
         model = f" ({_line(count.model)})" if count.model else ""
         version = f", version {count.task_version}" if count.task_version is not None else ""
-        parts.append(f"{number_words(count.issues)} by {_line(count.classifier)}{model}{version}")
+        calibrated = ""
+        if count.calibrated:
+            of = f" of {number_words(count.calibrated)}" if count.calibrated < count.issues else ""
+            calibrated = f", confidence{of} calibrated"
+        parts.append(f"{number_words(count.issues)} by {_line(count.classifier)}{model}{version}{calibrated}")
     return f"Answers: {'; '.join(parts)}." if parts else ""
 
 
@@ -294,7 +305,8 @@ def _issue_row(issue: AnsweredIssue) -> str:
     shown = f'<a href="{escape(url)}" rel="noopener noreferrer">{title}</a>' if url else title
     answer = ", ".join(escape(category) for category in issue.categories) or "abstained"
     if issue.confidence is not None:
-        answer += f' <span class="number">{confidence_words(issue.confidence)}</span>'
+        calibrated = " calibrated" if issue.calibrated else ""
+        answer += f' <span class="number">{confidence_words(issue.confidence)}{calibrated}</span>'
     why = _line(issue.rationale or NOTHING, 280)
     return (
         f'<tr><td><bdi dir="auto">{shown}</bdi><span class="where">{_line(issue.repository)}#{issue.number}, '

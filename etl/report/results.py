@@ -31,6 +31,7 @@ COLUMNS = (
     "model",
     "classified_at",
     "overridden",
+    "calibrated",
 )
 """The columns of the CSV form; `labels` and `categories` are joined by semicolons."""
 
@@ -146,6 +147,7 @@ def render_csv(issues: Sequence[AnsweredIssue], task: Task) -> str:
             issue.model or "",
             issue.classified_at.isoformat(),
             str(issue.overridden).lower(),
+            str(issue.calibrated).lower(),
         )
         writer.writerow(row)
     return stream.getvalue()

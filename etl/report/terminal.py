@@ -106,6 +106,7 @@ def _notes(task: TaskReport) -> list[Text]:
     who = ", ".join(
         f"{number_words(count.issues)} by {plain_line(count.classifier)}"
         + (f" ({plain_line(count.model)})" if count.model else "")
+        + (", confidence calibrated" if count.calibrated else "")
         for count in task.classifiers
     )
     if who:
@@ -124,7 +125,7 @@ def _issue_list(title: str, issues: Sequence[AnsweredIssue]) -> RenderableType:
     for issue in issues:
         answer = ", ".join(issue.categories) or ABSTAINED
         if issue.confidence is not None:
-            answer += f" {confidence_words(issue.confidence)}"
+            answer += f" {confidence_words(issue.confidence)}{' calibrated' if issue.calibrated else ''}"
         lines.append(
             Text(f"{issue.created_at:%Y-%m-%d} {plain_line(issue.title, 67) or '(no title)'}", overflow="fold")
         )

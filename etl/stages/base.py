@@ -5,6 +5,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from etl.records import ANSWERS, Answer
+
 _MOST_NOTES = 20
 
 
@@ -40,12 +42,18 @@ class Rehashed:
 class Tally:
     """What a run counts (names as in `etl.db.queries.runs.COUNTERS`) and notes of what it left behind.
 
+    executors: by task, how Claude is asked and why. in_batches: by task, how many texts are in batches under way, in
+    how many, and since when.
+    remarks: what a person should look at although nothing was left behind; they stand among the run's notes.
     repository_keys: of the repositories whose items were read. rehashed: what became of ids of older rules, where there
     were any.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    executors: dict[str, str] = field(default_factory=dict)
+    in_batches: dict[str, dict[str, Any]] = field(default_factory=dict)
     repository_keys: set[int] = field(default_factory=set)
     cost_usd: float = 0.0
     model: str | None = None
@@ -53,6 +61,26 @@ class Tally:
     waiting_texts: dict[str, int] = field(default_factory=dict)
     estimated_usd: float | None = None
     rehashed: Rehashed | None = None
+
+    def count_answer(self, answer: Answer, task: str) -> None:
+        """Counts a text that was asked about, what that cost, and, with a note, an answer that is none."""
+        self.counts["texts_asked"] += 1
+        self.count_paid(answer)
+        if answer.outcome not in ANSWERS:
+            self.counts["texts_failed"] += 1
+            self.note(f"text {answer.text_id} of task {task}: {answer.outcome}: {answer.rationale}")
+
+    def count_paid(self, answer: Answer) -> None:
+        """Counts what an answer cost and what was replaced in its text, whoever asked for it."""
+        self.counts["texts_refused"] += answer.outcome == "refused"
+        self.counts["redactions"] += answer.redactions
+        self.model = answer.model or self.model
+        if answer.usage is not None:
+            self.counts["input_tokens"] += answer.usage.input_tokens
+            self.counts["cache_write_tokens"] += answer.usage.cache_write_tokens
+            self.counts["cache_read_tokens"] += answer.usage.cache_read_tokens
+            self.counts["output_tokens"] += answer.usage.output_tokens
+            self.cost_usd += answer.usage.cost_usd
 
     def note(self, line: str) -> None:
         """Keeps a line for the run's record; past the first twenty only their number."""

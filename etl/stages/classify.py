@@ -1,22 +1,30 @@
 """The classify stage: asks about every pending text, and appends each answer to the ledger as it arrives."""
 
+import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 
 from etl.classifiers.base import Classifier
 from etl.db.queries import classifications
-from etl.db.queries.classifications import PendingScope
+from etl.db.queries.classifications import By, PendingScope
 from etl.db.store import Store
 from etl.errors import BudgetError, RateLimitError
-from etl.records import ANSWERS, Answer, Text
+from etl.records import Answer, Text
 from etl.stages.base import Advance, Progress, Tally
+from etl.stages.batch_submission import Submission, choose_executor
+from etl.stages.batches import Batching, Desk
+from etl.stages.cache_watch import CacheWatch
 from etl.stages.inherit import Inheritance, find_kin
+from etl.stages.spending import SharedPurse
 from etl.tasks import Task
+
+_log = logging.getLogger(__name__)
 
 _PAID_PORTION = 200
 _FREE_PORTION = 2000
+_BATCH_PORTION = 5000
 _LEASE_MINUTES = 15.0
 
 
@@ -27,6 +35,7 @@ class Asking:
     classifier: whom it asks. scope: about which texts. max_items: about how many at most (None: all).
     deadline: the `time.monotonic()` value by which it ends.
     audit: the share of texts that are asked about although they could inherit an answer; None: nobody inherits.
+    batching: how batches are used; None: not at all. purse: what is spent from. by: which of the pending texts.
     """
 
     classifier: Classifier
@@ -34,6 +43,9 @@ class Asking:
     max_items: int | None
     deadline: float
     audit: float | None = None
+    batching: Batching | None = None
+    purse: SharedPurse | None = None
+    by: By = "any"
 
 
 def register_tasks(store: Store, tasks: Sequence[Task]) -> None:
@@ -55,29 +67,96 @@ def classify_stage(
     Raises:
         BudgetError: a cap was reached. RateLimitError: the deadline was. What was not asked stays pending.
     """
+    work = _Work(store, asking, run_id, tally, progress)
+    watch = CacheWatch(tally)
     try:
-        for task, heritage in _with_heritage(store, tasks, asking, run_id, tally, progress):
-            with store.transaction() as connection:
-                total = classifications.count_pending(connection, task, asking.scope)
+        for task, heritage in _with_heritage(work, tasks):
+            left = _submit_task(work, task, heritage)
+            total = _count_pending(left, task)
             with progress.stage(f"classify {task.name}", total) as advance:
                 if total:
                     before = tally.counts["texts_asked"], tally.cost_usd
-                    _classify_task(task, asking, _Ledger(store, task, run_id, tally, advance, *before), heritage)
+                    _classify_task(left, _Ledger(store, task, run_id, tally, watch, advance, *before), heritage)
     finally:
-        with store.transaction() as connection:
-            classifications.release_claims(connection, run_id)
+        _release_claims(work)
 
 
-def _with_heritage(
-    store: Store, tasks: Sequence[Task], asking: Asking, run_id: int, tally: Tally, progress: Progress
-) -> Iterator[tuple[Task, Inheritance | None]]:
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What the parts of this stage share, for one run."""
+
+    store: Store
+    asking: Asking
+    run_id: int
+    tally: Tally
+    progress: Progress
+
+
+def _submit_task(work: _Work, task: Task, heritage: Inheritance | None) -> _Work:
+    """Hands the pending texts of a task over in batches, where that is how they are asked about.
+
+    Gives the work that is left to do at once: everything, or only what batches do not answer.
+
+    Raises: as `classify_stage`.
+    """
+    asking, tally = work.asking, work.tally
+    if asking.batching is None:
+        return work
+    in_batches = replace(work, asking=replace(asking, by="batch"))
+    pending = _count_pending(in_batches, task)
+    executor, why = choose_executor(asking.batching, pending)
+    if pending:
+        tally.executors[task.name] = f"{executor}: {why}"
+        _log.info("executor chosen task=%s executor=%s reason=%s", task.name, executor, why)
+    if executor == "sync" or not pending:
+        return work
+    desk = Desk(work.store, asking.batching.batches, work.run_id, tally, asking.purse)
+    with work.progress.stage(f"submit {task.name}", pending) as advance:
+        submission = Submission(desk, task, advance)
+        while portion := _next_portion(in_batches, task, _BATCH_PORTION):
+            claimed = _claim(in_batches, task, heritage, portion)
+            if not claimed or not submission.submit(claimed):
+                break
+    _release_claims(work)
+    return replace(work, asking=replace(asking, by="single")) if submission.interrupted else work
+
+
+def _count_pending(work: _Work, task: Task) -> int:
+    with work.store.transaction() as connection:
+        return classifications.count_pending(connection, task, work.asking.scope, work.asking.by)
+
+
+def _claim(work: _Work, task: Task, heritage: Inheritance | None, limit: int) -> Sequence[Text]:
+    """Claims pending texts, and notes what those that could inherit an answer would inherit."""
+    with work.store.transaction() as connection:
+        claimed = classifications.claim_pending(
+            connection,
+            task,
+            work.asking.scope,
+            run_id=work.run_id,
+            limit=limit,
+            lease_minutes=_LEASE_MINUTES,
+            by=work.asking.by,
+        )
+        if claimed and heritage is not None:
+            heritage.expect(connection, [entry.id for entry in claimed])
+    return claimed
+
+
+def _release_claims(work: _Work) -> None:
+    with work.store.transaction() as connection:
+        classifications.release_claims(connection, work.run_id)
+
+
+def _with_heritage(work: _Work, tasks: Sequence[Task]) -> Iterator[tuple[Task, Inheritance | None]]:
     """Each task with who hands its answers on, which was done once; None where nobody does or answers are free."""
+    asking = work.asking
     if asking.audit is None or not asking.classifier.paid:
         yield from ((task, None) for task in tasks)
         return
-    find_kin(store, progress)
+    find_kin(work.store, work.progress)
     for task in tasks:
-        heritage = Inheritance(store, task, asking.scope, run_id, tally, asking.audit)
+        heritage = Inheritance(work.store, task, asking.scope, work.run_id, work.tally, asking.audit)
         heritage.begin()
         heritage.hand_on()
         yield task, heritage
@@ -94,6 +173,7 @@ class _Ledger:
     task: Task
     run_id: int
     tally: Tally
+    watch: CacheWatch
     advance: Advance
     asked_before: int
     dollars_before: float
@@ -105,56 +185,44 @@ class _Ledger:
             with self.store.transaction() as connection:
                 classifications.insert_answers(connection, self.task, kept, self.run_id)
         for answer in answers:
-            self._count(answer)
+            self.tally.count_answer(answer, self.task.name)
+            self.watch.see(answer, self.task.name)
         asked = self.tally.counts["texts_asked"] - self.asked_before
         self.advance(len(answers), asked=asked, dollars=round(self.tally.cost_usd - self.dollars_before, 4))
 
-    def _count(self, answer: Answer) -> None:
-        counts = self.tally.counts
-        counts["texts_asked"] += 1
-        self.tally.model = answer.model or self.tally.model
-        if answer.usage is not None:
-            counts["input_tokens"] += answer.usage.input_tokens
-            counts["cache_write_tokens"] += answer.usage.cache_write_tokens
-            counts["cache_read_tokens"] += answer.usage.cache_read_tokens
-            counts["output_tokens"] += answer.usage.output_tokens
-            self.tally.cost_usd += answer.usage.cost_usd
-        if answer.outcome not in ANSWERS:
-            counts["texts_failed"] += 1
-            self.tally.note(f"text {answer.text_id} of task {self.task.name}: {answer.outcome}: {answer.rationale}")
 
-
-def _classify_task(task: Task, asking: Asking, ledger: _Ledger, heritage: Inheritance | None) -> None:
-    while portion := _next_portion(task, asking, ledger):
-        with ledger.store.transaction() as connection:
-            claimed = classifications.claim_pending(
-                connection, task, asking.scope, run_id=ledger.run_id, limit=portion, lease_minutes=_LEASE_MINUTES
-            )
-            if claimed and heritage is not None:
-                heritage.expect(connection, [entry.id for entry in claimed])
+def _classify_task(work: _Work, ledger: _Ledger, heritage: Inheritance | None) -> None:
+    task, asking = ledger.task, work.asking
+    most = _PAID_PORTION if asking.classifier.paid else _FREE_PORTION
+    while portion := _next_portion(work, task, most):
+        claimed = _claim(work, task, heritage, portion)
         if not claimed:
             return
-        _ask(task, asking.classifier, claimed, ledger)
+        try:
+            _ask(task, asking.classifier, claimed, ledger)
+        except BudgetError as stop:
+            with ledger.store.transaction() as connection:
+                left = classifications.count_pending(connection, task, asking.scope)
+            raise BudgetError(f"{stop}; {left:,} texts of {task.name} wait") from None
         if heritage is not None:
             ledger.advance(heritage.hand_on())
 
 
-def _next_portion(task: Task, asking: Asking, ledger: _Ledger) -> int:
-    """How many texts to claim next; 0 where --max-items is used up and none is left.
+def _next_portion(work: _Work, task: Task, most: int) -> int:
+    """How many texts to claim next, `most` or fewer; 0 where --max-items is used up and none is left.
 
     Raises:
         RateLimitError: the deadline has passed. BudgetError: --max-items is used up and some are left.
     """
+    asking, counts = work.asking, work.tally.counts
     if monotonic() > asking.deadline:
         raise RateLimitError(f"the run's deadline passed while classifying {task.name}; the next run goes on")
-    portion = _PAID_PORTION if asking.classifier.paid else _FREE_PORTION
     if asking.max_items is None:
-        return portion
-    allowed = asking.max_items - ledger.tally.counts["texts_asked"]
+        return most
+    allowed = asking.max_items - counts["texts_asked"] - counts["texts_submitted"]
     if allowed > 0:
-        return min(portion, allowed)
-    with ledger.store.transaction() as connection:
-        left = classifications.count_pending(connection, task, asking.scope)
+        return min(most, allowed)
+    left = _count_pending(work, task)
     if left:
         raise BudgetError(f"--max-items {asking.max_items} is reached; {left} texts of {task.name} wait")
     return 0
@@ -181,24 +249,22 @@ def estimate_stage(
 
     What can be inherited now is left out; what could be once the first are answered is not known yet.
     """
+    work = _Work(store, asking, run_id, tally, progress)
     tally.estimated_usd = 0.0
-    for task, _ in _with_heritage(store, tasks, asking, run_id, tally, progress):
+    for task, _ in _with_heritage(work, tasks):
         tally.waiting_texts[task.name] = 0
-        for portion in _claimed_portions(store, task, asking, tally):
+        for portion in _claimed_portions(work, task):
             tally.waiting_texts[task.name] += len(portion)
             tally.estimated_usd += asking.classifier.estimate(task, portion)
 
 
-def _claimed_portions(store: Store, task: Task, asking: Asking, tally: Tally) -> Iterator[Sequence[Text]]:
-    """The pending texts, as the classify stage would claim them; the claims end with the dry run."""
+def _claimed_portions(work: _Work, task: Task) -> Iterator[Sequence[Text]]:
+    """The pending texts, as the classify stage would claim them; the claims, of no run, end with the dry run."""
     while True:
         portion = _FREE_PORTION
-        if asking.max_items is not None:
-            portion = min(portion, asking.max_items - sum(tally.waiting_texts.values()))
-        with store.transaction() as connection:
-            claimed = classifications.claim_pending(
-                connection, task, asking.scope, run_id=0, limit=portion, lease_minutes=_LEASE_MINUTES
-            )
+        if work.asking.max_items is not None:
+            portion = min(portion, work.asking.max_items - sum(work.tally.waiting_texts.values()))
+        claimed = _claim(replace(work, run_id=0), task, None, portion)
         if not claimed:
             return
         yield claimed

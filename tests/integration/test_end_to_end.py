@@ -148,10 +148,10 @@ def test_a_budget_of_texts_stops_with_its_own_code_and_the_next_run_goes_on(worl
 
 
 def test_a_budget_of_dollars_is_never_exceeded(world: World) -> None:
-    fill(world, 9)
+    fill(world, 90)
     outcome = world.run("--max-cost-usd", "0.004", code=5)
     assert outcome["cost_usd"] <= 0.004
-    assert outcome["texts_asked"] < 9
+    assert 0 < outcome["texts_asked"] < 90
 
 
 def test_a_report_has_the_shape_of_the_categorizers_results(world: World) -> None:

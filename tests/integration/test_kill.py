@@ -71,7 +71,7 @@ def check_complete(world: World, issues: int = ISSUES) -> None:
 
 
 def repeated(world: World) -> int:
-    """How many requests were about a text that had been asked about before."""
+    """How often a text was asked about that had been asked about before."""
     return sum(count - 1 for count in Counter(world.asked_items()).values())
 
 
@@ -87,8 +87,12 @@ def test_a_kill_while_github_is_read_loses_nothing(world: World, request_number:
     assert world.rows("SELECT status FROM runs ORDER BY id")[0] == ("interrupted",)
 
 
-@pytest.mark.parametrize("answer_number", [1, 2, 40, ISSUES])
-def test_a_kill_while_claude_is_asked_pays_twice_only_for_requests_in_flight(world: World, answer_number: int) -> None:
+@pytest.mark.parametrize(
+    ("pack", "answer_number"), [(1, 1), (1, 2), (1, 40), (1, ISSUES), (10, 1), (10, 2), (10, ISSUES // 10)]
+)
+def test_a_kill_while_claude_is_asked_pays_twice_only_for_requests_in_flight(
+    world: World, pack: int, answer_number: int
+) -> None:
     fill(world, ISSUES)
     victim = Victim(world, answer_number)
 
@@ -97,11 +101,11 @@ def test_a_kill_while_claude_is_asked_pays_twice_only_for_requests_in_flight(wor
         return plausible_answer(*arguments)  # type: ignore[arg-type]
 
     world.anthropic.answer = answer
-    victim.run(ISSUETIDE_THREADS="4")
+    victim.run(ISSUETIDE_THREADS="4", ISSUETIDE_PACK=str(pack))
     stored = world.rows("SELECT count(*) FROM classifications")[0][0]
-    assert stored >= answer_number - 2 * 4 - 1
+    assert stored >= pack * (answer_number - 2 * 4 - 1)
     check_complete(world)
-    assert repeated(world) <= 2 * 4
+    assert repeated(world) <= pack * 2 * 4
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

@@ -22,6 +22,8 @@ VIEWS = {
     "pull_requests",
     "vanished_items",
     "run_summary",
+    "cascade_agreement",
+    "spending_daily",
     "near_duplicates",
     "text_ids",
 }

@@ -18,6 +18,7 @@ import psycopg
 import requests
 
 from tests.loopback.anthropic import LoopbackAnthropic
+from tests.loopback.anthropic_answers import item_texts
 from tests.loopback.github import LoopbackGitHub
 
 KEY = "sk-ant-loopback"
@@ -83,6 +84,11 @@ class World:
         with psycopg.connect(self.database_url) as connection:
             return connection.execute(statement.encode()).fetchall()
 
+    def execute(self, statement: str) -> None:
+        """Changes something in the database."""
+        with psycopg.connect(self.database_url) as connection:
+            connection.execute(statement.encode())
+
     def documents(self, index: str = "classifications") -> dict[str, dict[str, Any]]:
         """Every document of an index by id."""
         requests.post(f"{self.opensearch_url}/{self.prefix}-{index}/_refresh", timeout=30)
@@ -92,8 +98,9 @@ class World:
         return {hit["_id"]: hit["_source"] for hit in found["hits"]["hits"]}
 
     def asked_items(self) -> list[str]:
-        """The texts that Anthropic answered, in order."""
-        return [entry.item for entry in self.anthropic.asked() if entry.status == 200]
+        """The texts that Anthropic answered, in order, also those that shared a request."""
+        answered = [entry for entry in self.anthropic.asked() if entry.status == 200]
+        return [text for entry in answered for text in item_texts(entry.json)]
 
 
 @contextmanager

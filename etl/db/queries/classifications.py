@@ -1,9 +1,13 @@
 """Statements on tasks, pending texts, claims and the ledger of answers."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from sqlalchemy import Connection, text
 
+from etl.db.queries.batches import SPENT
 from etl.db.queries.items import NEXT_ROW_VERSION
 from etl.db.queries.texts import queue_every_item, select_inputs
 from etl.db.store import serialize_item_writers
@@ -38,14 +42,55 @@ PENDING = f"""
       AND (:every_label OR EXISTS (SELECT FROM unnest(i.labels) AS l WHERE lower(l) = ANY (:labels)))
       AND NOT EXISTS (
           SELECT FROM classifications c
-          WHERE c.text_id = it.text_id AND c.task = :task AND c.purpose = 'live' AND c.classifier = ANY (:accepted)
-            AND c.{_IS_ANSWER})
+          WHERE c.text_id = it.text_id AND c.task = :task AND c.purpose = 'live' AND c.{_IS_ANSWER}
+            AND (c.classifier = ANY (:accepted)
+                 OR c.classifier = 'local' AND c.outcome = 'answered'
+                    AND c.task || ' ' || c.model = ANY (:accepted_models)))
       AND it.text_id NOT IN (
           SELECT c.text_id FROM classifications c
           WHERE c.task = :task AND c.purpose = 'live' AND c.classifier = :classifier AND c.{_IS_ATTEMPT}
           GROUP BY c.text_id HAVING count(*) >= :most_attempts)
 """  # noqa: S608  (constants)
 """Where a statement selects the texts `it.text_id` that wait for an answer to `:task`. Takes a scope's parameters."""
+
+CLASSIFIER_RANK = "array_position(ARRAY['claude', 'local', 'family', 'rules'], {0}.classifier)"
+"""Whose answer counts: the order in the view `current_answers`. To be formatted with the name of the table."""
+
+BEST_FIRST = CLASSIFIER_RANK + ", {0}.task_version DESC, {0}.id DESC"
+"""The order in which the first of a text's answers is the one that counts."""
+
+_IS_OF_TODAY = """
+    {0}.prompt_version = ANY (:prompt_versions)
+    AND (:model IN ({0}.model, regexp_replace({0}.model, '-[0-9]{{8}}$', '')))"""
+# A vendor may answer as claude-haiku-4-5-20251001 where claude-haiku-4-5 was asked.
+
+RENEWABLE = f"""
+    FROM task_items ti
+    JOIN items i ON i.id = ti.item_id
+    JOIN item_texts it ON it.item_id = ti.item_id AND it.input = ti.input
+    JOIN texts x ON x.id = it.text_id AND x.body <> ''
+    CROSS JOIN LATERAL (
+        SELECT * FROM classifications k
+        WHERE k.text_id = it.text_id AND k.task = :task AND k.purpose = 'live' AND k.{_IS_ANSWER}
+        ORDER BY {BEST_FIRST.format("k")}
+        LIMIT 1) AS c
+    WHERE ti.task = :task AND ti.applies
+      AND (:every_repository OR i.repository_key = ANY (:repository_keys))
+      AND (:every_label OR EXISTS (SELECT FROM unnest(i.labels) AS l WHERE lower(l) = ANY (:labels)))
+      AND c.classifier = ANY (:renewed) AND NOT ({_IS_OF_TODAY.format("c")})
+      AND (:every_category OR c.categories && CAST(:categories AS text[]) OR c.outcome = ANY (:categories))
+      AND (CAST(:from_prompt AS text) IS NULL OR starts_with(c.prompt_version, :from_prompt))
+      AND (CAST(:from_model AS text) IS NULL OR :from_model = c.model)
+      AND (CAST(:older_than AS int) IS NULL OR c.task_version < :older_than)
+      AND c.run_id <> :renewing_run
+      AND (SELECT count(*) FROM classifications a
+           WHERE a.text_id = it.text_id AND a.task = :task AND a.purpose = 'live' AND a.classifier = :classifier
+                 AND a.{_IS_ATTEMPT} AND {_IS_OF_TODAY.format("a")}) < :most_attempts
+"""  # noqa: S608  (constants)
+"""Where a statement selects the texts whose current answer `c` is to be given anew. Takes a scope's parameters.
+
+What the run itself has answered is left out: a service that answers under another model's name would be asked for ever.
+"""
 
 
 def _like_pattern(glob: str) -> str:
@@ -80,12 +125,15 @@ def register_task(connection: Connection, task: Task, content: str) -> bool:
     connection.execute(
         text("""
             INSERT INTO tasks (name, version, sha256, content, input, kinds, repositories_like, labels,
-                               titles_except_like, states)
-            VALUES (:name, :version, :sha256, :content, :input, :kinds, :repositories, :labels, :titles, :states)
+                               titles_except_like, states, aliases)
+            VALUES (:name, :version, :sha256, :content, :input, :kinds, :repositories, :labels, :titles, :states,
+                    CAST(:aliases AS jsonb))
             ON CONFLICT (name, version) DO UPDATE
-            SET (sha256, content, input, kinds, repositories_like, labels, titles_except_like, states, registered_at)
+            SET (sha256, content, input, kinds, repositories_like, labels, titles_except_like, states, aliases,
+                 registered_at)
               = (excluded.sha256, excluded.content, excluded.input, excluded.kinds, excluded.repositories_like,
-                 excluded.labels, excluded.titles_except_like, excluded.states, excluded.registered_at)
+                 excluded.labels, excluded.titles_except_like, excluded.states, excluded.aliases,
+                 excluded.registered_at)
         """),
         {
             "name": task.name,
@@ -98,6 +146,7 @@ def register_task(connection: Connection, task: Task, content: str) -> bool:
             "labels": [label.lower() for label in task.applies_to.labels],
             "titles": [_like_pattern(glob) for glob in task.applies_to.titles_except],
             "states": list(task.applies_to.states),
+            "aliases": json.dumps({word.casefold(): entry.id for entry in task.categories for word in entry.aliases}),
         },
     )
     if task.input not in inputs:
@@ -114,11 +163,14 @@ def register_task(connection: Connection, task: Task, content: str) -> bool:
 
 
 def _has_answers(connection: Connection, task: Task) -> bool:
+    """Whether this version has answers, or a batch under way that will bring some."""
     return bool(
         connection.execute(
             text(f"""
                 SELECT EXISTS (SELECT FROM classifications
-                               WHERE task = :task AND task_version = :version AND {_IS_ANSWER})
+                               WHERE task = :task AND task_version = :version AND purpose <> 'trial' AND {_IS_ANSWER})
+                       OR EXISTS (SELECT FROM batches
+                                  WHERE task = :task AND task_version = :version AND settled_at IS NULL)
             """),  # noqa: S608  (a constant)
             {"task": task.name, "version": task.version},
         ).scalar_one()
@@ -146,15 +198,43 @@ def track_tasks(connection: Connection, repository_keys: Sequence[int] | None, t
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """Which current answers a run gives anew: those of its classifier that are not by the prompt and model of today.
+
+    prompt_versions, model: of today; an answer by these is left alone. categories: only answers with one of them, or
+    with such an outcome (abstained, refused); empty: any. from_prompt: only answers whose prompt version begins so.
+    from_model: only by that model. older_than: only by earlier versions of the task. None: any. run_id: the run that
+    renews.
+    """
+
+    prompt_versions: tuple[str, ...]
+    model: str
+    categories: tuple[str, ...] = ()
+    from_prompt: str | None = None
+    from_model: str | None = None
+    older_than: int | None = None
+    run_id: int = 0
+
+
 class PendingScope:
-    """Which pending texts a run works on: of these repositories and labels (None: all), for this classifier."""
+    """Which pending texts a run works on: of these repositories and labels (None: all), for this classifier.
+
+    With `renewal` these are texts that have an answer by the classifier, or inherited from it, to be given anew.
+    where: the part of a statement that selects them, for `parameters`.
+    """
 
     def __init__(
-        self, classifier: str, repository_keys: Sequence[int] | None = None, labels: Sequence[str] = ()
+        self,
+        classifier: str,
+        repository_keys: Sequence[int] | None = None,
+        labels: Sequence[str] = (),
+        renewal: Renewal | None = None,
     ) -> None:
         self.classifier = classifier
         self.accepted = ACCEPTED[classifier]
-        self.parameters = {
+        self.where = PENDING if renewal is None else RENEWABLE
+        self.parameters: dict[str, object] = {
             "classifier": classifier,
             "accepted": list(self.accepted),
             "every_repository": repository_keys is None,
@@ -162,21 +242,52 @@ class PendingScope:
             "every_label": not labels,
             "labels": [label.lower() for label in labels],
             "most_attempts": MOST_ATTEMPTS,
+            "accepted_models": [],
         }
+        if renewal is not None:
+            self.parameters |= {
+                "renewed": ["claude", "family"] if classifier == "claude" else [classifier],
+                "prompt_versions": list(renewal.prompt_versions),
+                "model": renewal.model,
+                "every_category": not renewal.categories,
+                "categories": list(renewal.categories),
+                "from_prompt": renewal.from_prompt,
+                "from_model": renewal.from_model,
+                "older_than": renewal.older_than,
+                "renewing_run": renewal.run_id,
+            }
+
+    def accept_models(self, models: Mapping[str, Sequence[str]]) -> None:
+        """From now on texts that one of these models of `local` has answered do not wait, for as long as this scope is.
+
+        models: by task, as the ledger calls them: those that the cascade trusts.
+        """
+        self.parameters["accepted_models"] = [f"{task} {model}" for task, names in models.items() for model in names]
 
 
-def count_pending(connection: Connection, task: Task, scope: PendingScope) -> int:
-    """How many distinct texts wait for an answer to `task`."""
+_IN_BATCH = "SELECT FROM claims k WHERE k.text_id = it.text_id AND k.task = {0} AND k.batch_id IS NOT NULL"
+
+By = Literal["any", "batch", "single"]
+"""Which pending texts: all; those that a batch may ask about; those for which batches have failed too often."""
+
+_BY = {"any": "", "batch": f"AND NOT ({SPENT})", "single": f"AND {SPENT}"}
+
+
+def count_pending(connection: Connection, task: Task, scope: PendingScope, by: By = "any") -> int:
+    """How many distinct texts wait for an answer to `task`; those in a batch under way do not: they are asked about."""
     return int(
         connection.execute(
-            text(f"SELECT count(DISTINCT it.text_id) {PENDING}"),
+            text(f"""
+                SELECT count(DISTINCT it.text_id) {scope.where}
+                AND NOT EXISTS ({_IN_BATCH.format(":task")}) {_BY[by]}
+            """),
             {"task": task.name, **scope.parameters},
         ).scalar_one()
     )
 
 
 def count_unanswered(connection: Connection) -> dict[str, int]:
-    """By task: how many distinct texts have no answer by any classifier yet."""
+    """By task: how many distinct texts have no answer by any classifier yet, and are in no batch under way."""
     rows = connection.execute(
         text(f"""
             SELECT ti.task, count(DISTINCT it.text_id)
@@ -187,25 +298,57 @@ def count_unanswered(connection: Connection) -> dict[str, int]:
               AND NOT EXISTS (
                   SELECT FROM classifications c
                   WHERE c.text_id = it.text_id AND c.task = ti.task AND c.purpose = 'live' AND c.{_IS_ANSWER})
+              AND NOT EXISTS ({_IN_BATCH.format("ti.task")})
             GROUP BY ti.task ORDER BY ti.task
         """)  # noqa: S608  (a constant)
     )
     return {row[0]: row[1] for row in rows}
 
 
-def claim_pending(
-    connection: Connection, task: Task, scope: PendingScope, *, run_id: int, limit: int, lease_minutes: float
-) -> list[Text]:
-    """Up to `limit` pending texts, newest item first, claimed for this run so that no other run asks about them.
+def select_pending_texts(
+    connection: Connection, task: Task, scope: PendingScope, limit: int | None, portion: int
+) -> Iterator[Sequence[Text]]:
+    """The pending texts, newest item first, as `claim_pending` would give them, but without claiming any.
 
-    A claim ends when the answer is stored, when it is released, or when its lease runs out.
+    limit: so many at most (None: all). portion: how many are held in memory at a time.
     """
     rows = connection.execute(
         text(f"""
             WITH pending AS (
-                SELECT it.text_id, max(i.created_at) AS newest {PENDING}
+                SELECT it.text_id, max(i.created_at) AS newest {scope.where}
+                  AND NOT EXISTS ({_IN_BATCH.format(":task")})
+                GROUP BY it.text_id ORDER BY newest DESC, it.text_id DESC LIMIT :limit)
+            SELECT x.id, x.text_hash, x.body FROM pending JOIN texts x ON x.id = text_id ORDER BY newest DESC, x.id DESC
+        """),  # noqa: S608  (constants)
+        {"task": task.name, **scope.parameters, "limit": limit},
+        execution_options={"yield_per": portion},
+    )
+    for part in rows.partitions():
+        yield [Text(id=row.id, text_hash=row.text_hash, body=row.body) for row in part]
+
+
+def claim_pending(
+    connection: Connection,
+    task: Task,
+    scope: PendingScope,
+    *,
+    run_id: int,
+    limit: int,
+    lease_minutes: float,
+    by: By = "any",
+) -> list[Text]:
+    """Up to `limit` pending texts, newest item first, claimed for this run so that no other run asks about them.
+
+    A claim ends when the answer is stored, when it is released, or when its lease runs out; one that a batch has been
+    given, when the batch is settled.
+    """
+    rows = connection.execute(
+        text(f"""
+            WITH pending AS (
+                SELECT it.text_id, max(i.created_at) AS newest {scope.where}
                   AND NOT EXISTS (SELECT FROM claims k WHERE k.text_id = it.text_id AND k.task = :task
                                                          AND k.expires_at > now())
+                  {_BY[by]}
                 GROUP BY it.text_id ORDER BY newest DESC, it.text_id DESC LIMIT :limit
             ), claimed AS (
                 INSERT INTO claims AS k (text_id, task, run_id, expires_at)
@@ -230,28 +373,44 @@ def claim_pending(
 
 
 def release_claims(connection: Connection, run_id: int) -> None:
-    """Ends every claim of a run: its texts without an answer are pending again."""
-    connection.execute(text("DELETE FROM claims WHERE run_id = :run_id"), {"run_id": run_id})
+    """Ends every claim of a run but those of its batches: texts without an answer are pending again."""
+    connection.execute(text("DELETE FROM claims WHERE run_id = :run_id AND batch_id IS NULL"), {"run_id": run_id})
 
 
 def insert_answers(connection: Connection, task: Task, answers: Sequence[Answer], run_id: int) -> None:
-    """Appends the answers to the ledger, ends their claims and gives every item of their texts a new version."""
-    text_ids = [answer.text_id for answer in answers]
+    """Appends the answers to the ledger; live ones end their claims and give every item of their texts a new version.
+
+    A claim ends that this run holds, or the batch that the answer came in. Answers of another purpose are never
+    current: nothing that a document shows changes with them, and whoever asks live goes on.
+    """
+    live = [answer for answer in answers if answer.purpose == "live"]
+    text_ids = [answer.text_id for answer in live]
     connection.execute(
         text("""
             INSERT INTO classifications (
                 text_id, task, task_version, task_sha256, prompt_version, classifier, model, outcome, categories,
                 confidences, rationale, redactions, truncated_chars, input_tokens, cache_write_tokens,
-                cache_read_tokens, output_tokens, cost_usd, request_id, run_id)
+                cache_read_tokens, output_tokens, cost_usd, request_id, run_id, pack, batch_id, purpose)
             VALUES (:text_id, :task, :task_version, :task_sha256, :prompt_version, :classifier, :model, :outcome,
                     :categories, :confidences, :rationale, :redactions, :truncated_chars, :input_tokens,
-                    :cache_write_tokens, :cache_read_tokens, :output_tokens, :cost_usd, :request_id, :run_id)
+                    :cache_write_tokens, :cache_read_tokens, :output_tokens, :cost_usd, :request_id, :run_id,
+                    :pack, :batch_id, :purpose)
         """),
         [_ledger_row(task, answer, run_id) for answer in answers],
     )
+    if not live:
+        return
     connection.execute(
-        text("DELETE FROM claims WHERE task = :task AND run_id = :run_id AND text_id = ANY (:ids)"),
-        {"task": task.name, "run_id": run_id, "ids": text_ids},
+        text("""
+            DELETE FROM claims WHERE task = :task AND text_id = ANY (:ids)
+                                 AND (batch_id IS NULL AND run_id = :run_id OR batch_id = ANY (:batch_ids))
+        """),
+        {
+            "task": task.name,
+            "run_id": run_id,
+            "ids": text_ids,
+            "batch_ids": sorted({answer.batch_id for answer in live if answer.batch_id is not None}),
+        },
     )
     serialize_item_writers(connection)
     connection.execute(
@@ -286,4 +445,7 @@ def _ledger_row(task: Task, answer: Answer, run_id: int) -> dict[str, object]:
         "cost_usd": usage.cost_usd if usage else 0,
         "request_id": answer.request_id,
         "run_id": run_id,
+        "pack": answer.pack,
+        "batch_id": answer.batch_id,
+        "purpose": answer.purpose,
     }

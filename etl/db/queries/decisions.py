@@ -275,7 +275,8 @@ def select_answers_of(connection: Connection, text_ids: Sequence[int]) -> list[d
     rows = connection.execute(
         text("""
             SELECT c.text_id, c.task, c.task_version, c.prompt_version, c.classifier, c.model, c.outcome, c.categories,
-                   c.confidences, c.rationale, c.cost_usd, c.created_at,
+                   c.confidences, c.rationale, c.cost_usd, c.created_at, c.redactions, c.truncated_chars, c.pack,
+                   c.batch_id, c.purpose,
                    c.id IN (SELECT a.id FROM current_answers a WHERE a.text_id = c.text_id) AS current
             FROM classifications c WHERE c.text_id = ANY (:ids) ORDER BY c.task, c.id DESC
         """),

@@ -56,6 +56,7 @@ def select_explanation(connection: Connection, repository: str, number: int) -> 
             SELECT c.task, c.task_version, c.prompt_version, c.classifier, c.model, c.outcome, c.categories,
                    c.confidences, c.rationale, c.redactions, c.truncated_chars, c.input_tokens, c.cache_write_tokens,
                    c.cache_read_tokens, c.output_tokens, c.cost_usd, c.request_id, c.created_at,
+                   c.pack, c.batch_id, c.purpose,
                    c.id IN (SELECT a.id FROM current_answers a WHERE a.text_id = c.text_id) AS current
             FROM item_texts it JOIN classifications c ON c.text_id = it.text_id
             WHERE it.item_id = :item_id ORDER BY c.task, c.id DESC
@@ -193,7 +194,8 @@ def select_totals(connection: Connection) -> dict[str, Any]:
                (SELECT count(*) FROM dead_letters) AS dead_letters,
                (SELECT count(*) FROM rejected_items) AS rejected_items,
                (SELECT count(*) FROM open_conflicts) AS answer_conflicts,
-               (SELECT coalesce(sum(cost_usd), 0) FROM runs) AS cost_usd
+               (SELECT coalesce(sum(cost_usd), 0) FROM runs) AS cost_usd,
+               (SELECT coalesce(sum(redactions), 0) FROM runs) AS redactions
         """,
     )[0]
 

@@ -124,9 +124,10 @@ def select_texts(connection: Connection, item: StoredItem) -> list[ItemText]:
 
 
 def select_claiming_runs(connection: Connection, text_ids: Sequence[int]) -> list[int]:
-    """The runs that are asking about one of these texts right now."""
+    """The runs that are asking about one of these texts right now. Batches under way do not count: they take hours."""
     rows = connection.execute(
-        text("SELECT DISTINCT run_id FROM claims WHERE text_id = ANY (:ids) ORDER BY 1"), {"ids": list(text_ids)}
+        text("SELECT DISTINCT run_id FROM claims WHERE text_id = ANY (:ids) AND batch_id IS NULL ORDER BY 1"),
+        {"ids": list(text_ids)},
     )
     return list(rows.scalars())
 
@@ -176,9 +177,13 @@ def replace_wording(connection: Connection, text_id: int, body: str) -> None:
 
 
 def _erase_reasons(connection: Connection, text_ids: Sequence[int]) -> None:
+    """Also those that batches under way are yet to bring."""
+    parameters = {"ids": list(text_ids)}
     connection.execute(
-        text("UPDATE classifications SET rationale = '' WHERE text_id = ANY (:ids) AND rationale <> ''"),
-        {"ids": list(text_ids)},
+        text("UPDATE classifications SET rationale = '' WHERE text_id = ANY (:ids) AND rationale <> ''"), parameters
+    )
+    connection.execute(
+        text("UPDATE batch_texts SET message = NULL, purged = true WHERE text_id = ANY (:ids)"), parameters
     )
 
 
@@ -218,7 +223,11 @@ def erase_item(connection: Connection, item: StoredItem, reason: str) -> int:
     ):
         connection.execute(text(f"DELETE FROM {table} WHERE item_id = ANY (:ids)"), parameters)  # noqa: S608
     connection.execute(
-        text("UPDATE annotations SET reason = '', text_hash = NULL WHERE item_id = ANY (:ids)"), parameters
+        text("""
+            UPDATE annotations SET reason = '', text_hash = NULL, withdrawn_reason = left(withdrawn_reason, 0)
+            WHERE item_id = ANY (:ids)
+        """),
+        parameters,
     )
     connection.execute(
         text("""

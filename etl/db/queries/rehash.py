@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from etl.db.queries.classifications import BEST_FIRST
 from etl.db.queries.items import NEXT_ROW_VERSION
 
 
@@ -121,9 +122,12 @@ def select_items_with(connection: Connection, text_ids: Sequence[int], most: int
 
 
 def select_asking_runs(connection: Connection, text_ids: Sequence[int]) -> list[int]:
-    """The runs that are asking about one of these texts right now."""
+    """The runs that are asking about one of these texts right now. Batches under way do not count: they take hours."""
     rows = connection.execute(
-        text("SELECT DISTINCT run_id FROM claims WHERE text_id = ANY (:ids) AND expires_at > now() ORDER BY 1"),
+        text("""
+            SELECT DISTINCT run_id FROM claims
+            WHERE text_id = ANY (:ids) AND batch_id IS NULL AND expires_at > now() ORDER BY 1
+        """),
         {"ids": list(text_ids)},
     )
     return list(rows.scalars())
@@ -132,11 +136,10 @@ def select_asking_runs(connection: Connection, text_ids: Sequence[int]) -> list[
 def select_current_answers(connection: Connection, text_ids: Sequence[int]) -> list[CurrentAnswer]:
     """The answers of these texts that count, those first that would count if all were of one text."""
     rows = connection.execute(
-        text("""
-            SELECT id, text_id, task, outcome, categories, classifier FROM current_answers
-            WHERE text_id = ANY (:ids)
-            ORDER BY array_position(ARRAY['claude', 'local', 'family', 'rules'], classifier), task_version DESC, id DESC
-        """),
+        text(f"""
+            SELECT id, text_id, task, outcome, categories, classifier FROM current_answers a
+            WHERE text_id = ANY (:ids) ORDER BY {BEST_FIRST.format("a")}
+        """),  # noqa: S608  (a constant)
         {"ids": list(text_ids)},
     )
     return [
@@ -163,7 +166,8 @@ def insert_conflicts(
 def merge_texts(connection: Connection, survivors: Mapping[int, int]) -> None:
     """Gives everything that the first text of each pair has to the second, and deletes the first.
 
-    Items, answers of any kind, former ids, decisions and conflicts move. No answer is changed or lost.
+    Items, answers of any kind, also those that batches are yet to bring, former ids, decisions and conflicts move. No
+    answer is changed or lost.
     """
     parameters = {"losers": list(survivors.keys()), "keepers": list(survivors.values())}
     pairs = "unnest(CAST(:losers AS bigint[]), CAST(:keepers AS bigint[])) AS m (loser, keeper)"
@@ -197,6 +201,15 @@ def merge_texts(connection: Connection, survivors: Mapping[int, int]) -> None:
         """),  # noqa: S608  (a constant)
         parameters,
     )
+    connection.execute(
+        text(f"""
+            INSERT INTO claims (text_id, task, run_id, expires_at, batch_id)
+            SELECT DISTINCT ON (m.keeper, c.task) m.keeper, c.task, c.run_id, c.expires_at, c.batch_id
+            FROM {pairs} JOIN claims c ON c.text_id = m.loser AND c.batch_id IS NOT NULL
+            ORDER BY m.keeper, c.task, c.batch_id ON CONFLICT DO NOTHING
+        """),  # noqa: S608  (a constant)
+        parameters,
+    )
     connection.execute(text("DELETE FROM claims WHERE text_id = ANY (:losers)"), parameters)
     connection.execute(text("DELETE FROM texts WHERE id = ANY (:losers)"), parameters)
 
@@ -204,6 +217,7 @@ def merge_texts(connection: Connection, survivors: Mapping[int, int]) -> None:
 _MOVED = (
     ("item_texts", "text_id"),
     ("classifications", "text_id"),
+    ("batch_texts", "text_id"),
     ("text_aliases", "text_id"),
     ("text_decisions", "text_id"),
     ("text_decisions", "target_id"),

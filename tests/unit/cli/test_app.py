@@ -70,6 +70,8 @@ def test_the_help_of_run_lists_the_exit_codes_as_the_readme_does() -> None:
         ("--sweep-calls", "-1"),
         ("--max-cost-usd", "-0.01"),
         ("--max-cost-usd", "nan"),
+        ("--max-cost-usd", "inf"),
+        ("--max-cost-usd", "1e400"),
         ("--deadline", "soon"),
     ],
     ids=" ".join,
@@ -78,6 +80,22 @@ def test_a_number_that_cannot_be_meant_is_wrong_usage(arguments: tuple[str, str]
     result = invoke("run", "--repo", "octo/demo", *arguments)
     assert result.exit_code == 2
     assert arguments[0] in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("reclassify", "--plan", "--older-than-version", "99999999999"),
+        ("reclassify", "--plan", "--older-than-version", "0"),
+        ("compare", "current", "rules", "--sample", "99999999999999999999"),
+        ("compare", "current", "rules", "--sample", "0"),
+    ],
+    ids=" ".join,
+)
+def test_a_number_that_postgresql_could_not_take_is_wrong_usage(arguments: tuple[str, ...]) -> None:
+    result = invoke(*arguments, "--task", "issue_kind")
+    assert result.exit_code == 2
+    assert arguments[-2] in result.stderr
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

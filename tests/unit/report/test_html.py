@@ -187,6 +187,19 @@ def test_a_task_nobody_was_asked_says_what_to_do() -> None:
     assert "issuetide classify --task issue_kind" in words
 
 
+def test_a_calibrated_confidence_is_called_so_and_another_one_is_not() -> None:
+    data = report_data()
+    assert "as the classifier gave it, not calibrated" in render_html(data)
+    task = data.tasks[0]
+    claude, *others = task.classifiers
+    low = tuple(replace(issue, calibrated=True) for issue in task.low_confidence)
+    changed = replace(task, classifiers=(replace(claude, calibrated=3), *others), low_confidence=low)
+    page = render_html(replace(data, tasks=(changed, *data.tasks[1:])))
+    assert "confidence of 3 calibrated" in page
+    assert "calibrated where a calibration holds" in page
+    assert "0.35 calibrated</span>" in page
+
+
 def test_nothing_uncertain_is_said_and_not_left_out() -> None:
     sure = replace(task_report(), low_confidence=(), uncertain=())
     words = " ".join(Page(render_html(replace(report_data(), tasks=(sure,)))).words)
