@@ -212,10 +212,11 @@ def run_command(
     is_live = not skip_fetch and input_file is None and not estimate
     scope = _scope(repo, label, kinds, limit, no_comments=no_comments, is_live=is_live)
     with recorded(session, scope.repositories, dry_run=dry_run or estimate):
+        tasks = wiring.choose_tasks(settings, task or ())
         chosen = answers_with(session, classifier, model, max_cost_usd, estimate=estimate)
         plan = Plan(
             command=command_line(),
-            tasks=wiring.choose_tasks(settings, task or ()),
+            tasks=tasks,
             classifier=chosen,
             fetches=() if skip_fetch or estimate else _fetches(session, scope, input_file, max_calls),
             sweep=wiring.plan_sweep(settings, sweep_calls),
@@ -302,10 +303,11 @@ def classify_command(
     session = begin(log_format, as_json=as_json, verbose=verbose, minutes=deadline)
     settings, end = session.settings, session.deadline
     with recorded(session, tuple(repo or ()), dry_run=dry_run or estimate):
+        tasks = wiring.choose_tasks(settings, task or ())
         chosen = answers_with(session, classifier, model, max_cost_usd, estimate=estimate)
         plan = Plan(
             command=command_line(),
-            tasks=wiring.choose_tasks(settings, task or ()),
+            tasks=tasks,
             classifier=chosen,
             repositories=tuple(repo or ()),
             labels=tuple(label or ()),
