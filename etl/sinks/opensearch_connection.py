@@ -10,13 +10,23 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from etl.errors import ConfigurationError, StopError, UnavailableError
+from etl.sinks.opensearch_access import (
+    Access,
+    Login,
+    aws_complaint,
+    aws_refusal,
+    aws_signer,
+    causes_of,
+    check_access,
+    tls_complaint,
+    tls_context,
+)
 
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
@@ -46,7 +56,7 @@ class Address:
     host: str
     port: int
     path: str
-    auth: tuple[str, str] | None = field(default=None, repr=False)
+    auth: Login | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -89,7 +99,7 @@ def _parse_address(url: str) -> Address:
     )
 
 
-def _credentials(parts: SplitResult) -> tuple[str, str] | None:
+def _credentials(parts: SplitResult) -> Login | None:
     if parts.username is None and parts.password is None:
         return None
     return unquote(parts.username or ""), unquote(parts.password or "")
@@ -142,27 +152,28 @@ class Connection:
 
     Args:
         url: as `parse_addresses` takes it.
-        ca_file: certificate authorities to trust, PEM; None means those of the machine.
+        access: whom to trust, and as whom to ask; None: the authorities of the machine, and the URL's login.
         deadline: when to stop waiting, in seconds of `clock`; None means that only the patience counts.
         sleep, clock: `time.sleep` and `time.monotonic`, unless a test brings its own.
 
     Raises:
-        ConfigurationError: the URL cannot be used, or `ca_file` is not there.
+        ConfigurationError: the URL cannot be used, or does not go with `access`, or a file of that is not there.
     """
 
     def __init__(
         self,
         url: str,
         *,
-        ca_file: Path | None = None,
+        access: Access | None = None,
         deadline: float | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.addresses = parse_addresses(url)
-        if ca_file is not None and not ca_file.is_file():
-            raise ConfigurationError(f"OPENSEARCH_CA_FILE {ca_file} is no file: name a PEM file with the authorities")
-        self.ca_file = ca_file
+        schemes = {address.scheme for address in self.addresses}
+        self._access = access or Access()
+        check_access(self._access, schemes, has_login=any(address.auth for address in self.addresses))
+        self._context = tls_context(self._access) if "https" in schemes else None
         self.deadline = deadline
         self.sleep = sleep
         self.clock = clock
@@ -183,26 +194,37 @@ class Connection:
     def _make_client(self) -> "OpenSearch":
         from opensearchpy import OpenSearch
 
-        # Its logger writes a traceback for every failed request and whole bodies at DEBUG; ours says what matters.
-        library = logging.getLogger("opensearch")
-        if library.level == logging.NOTSET:
-            library.setLevel(logging.ERROR)
+        # Its loggers write a traceback for every failed request, and whole bodies, among them what a service that
+        # refuses a signature quotes of the request. Ours says what matters.
+        for name in ("opensearch", "opensearchpy.trace"):
+            library = logging.getLogger(name)
+            if library.level == logging.NOTSET:
+                library.setLevel(logging.ERROR)
+        signer = aws_signer(self._access) if self._access.aws_region is not None else None
         hosts = []
         for address in self.addresses:
             host: dict[str, Any] = {"host": address.host, "port": address.port, "use_ssl": address.scheme == "https"}
             if address.path:
                 host["url_prefix"] = address.path
-            if address.auth:
+            login = address.auth or self._login()
+            if login:
                 # urllib3 encodes credentials as Latin-1, OpenSearch decodes them as UTF-8: this makes both ends agree.
-                host["http_auth"] = tuple(part.encode().decode("latin-1") for part in address.auth)
+                host["http_auth"] = tuple(part.encode().decode("latin-1") for part in login)
+            elif signer:
+                host["http_auth"] = signer
             hosts.append(host)
         return OpenSearch(
             hosts=hosts,
-            ca_certs=str(self.ca_file) if self.ca_file else None,
+            ssl_context=self._context,
             http_compress=False,
             max_retries=0,
             timeout=int(_REQUEST_SECONDS),
         )
+
+    def _login(self) -> Login | None:
+        if self._access.username is None or self._access.password is None:
+            return None
+        return self._access.username, self._access.password
 
     def seconds_for(self, longest: float) -> float:
         """How long a request may take: `longest`, less where the deadline is nearer, never below one second."""
@@ -244,21 +266,35 @@ class Connection:
         outage.wait(describe(error), self._mend(error))
 
     def _mend(self, error: Exception) -> str:
+        cause = _innermost(error)
         # What a server that speaks TLS does with plain HTTP; RemoteDisconnected is a ConnectionResetError, too.
-        if isinstance(_innermost(error), ConnectionResetError) and self.addresses[0].scheme == "http":
+        if isinstance(cause, ConnectionResetError) and self.addresses[0].scheme == "http":
             return "if the server speaks TLS, write https:// in OPENSEARCH_URL; otherwise see its log, and run again"
+        # With TLS 1.3 a server refuses a client certificate after the client took the handshake for done. Its reason
+        # is then lost whenever the end of the connection is noticed first.
+        if self._context is not None and isinstance(cause, ssl.SSLEOFError | ConnectionResetError | BrokenPipeError):
+            return (
+                "if the server wants a client certificate, or another one than it got, set OPENSEARCH_CLIENT_CERT_FILE;"
+                " otherwise see its log, and run again"
+            )
         return ""
 
     def _translate(self, error: Exception, action: str) -> StopError:
         """Our error for one of opensearch-py's that no repetition mends."""
         about = f"OpenSearch at {self.name}, {action}: "
-        tls = _tls_complaint(error)
-        if tls:
-            return ConfigurationError(about + tls)
+        settings = _settings_complaint(error)
+        if settings:
+            return ConfigurationError(about + settings)
         status = status_of(error)
         if status == 401:
             return ConfigurationError(about + self._credentials_complaint())
         kind, reason = _reported(error)
+        refusal = aws_refusal(_told(error)) if self._access.aws_region is not None and not kind else ""
+        if refusal:
+            return ConfigurationError(
+                f"{about}AWS refuses the request ({refusal}); check the credentials, OPENSEARCH_AWS_REGION and "
+                "OPENSEARCH_AWS_SERVICE, and the access policy"
+            )
         if status == 403 and kind.endswith("block_exception"):
             return UnavailableError(f"{about}{reason}; free disk space on the server or lift the block, then run again")
         if status == 403:
@@ -277,9 +313,18 @@ class Connection:
         return ConfigurationError(f"{about}the answer is not OpenSearch's; check OPENSEARCH_URL")
 
     def _credentials_complaint(self) -> str:
+        if self._access.username is not None:
+            return "user name or password are wrong (401); correct OPENSEARCH_USERNAME and OPENSEARCH_PASSWORD"
         if any(address.auth for address in self.addresses):
             return "user name or password are wrong (401); correct them in OPENSEARCH_URL, special characters as %XX"
-        return "it wants a user name and password (401); write OPENSEARCH_URL as https://USER:PASSWORD@HOST:PORT"
+        if self._access.client_cert_file is not None:
+            return "it takes nobody for the name in OPENSEARCH_CLIENT_CERT_FILE (401); let it log in by certificates"
+        if self._access.aws_region is not None:
+            return "it takes no AWS signature (401); unset OPENSEARCH_AWS_REGION, or correct OPENSEARCH_URL"
+        return (
+            "it wants a user name and password (401); set OPENSEARCH_USERNAME and OPENSEARCH_PASSWORD, or write "
+            "OPENSEARCH_URL as https://USER:PASSWORD@HOST:PORT"
+        )
 
 
 def is_transient(error: Exception) -> bool:
@@ -287,7 +332,7 @@ def is_transient(error: Exception) -> bool:
     from opensearchpy.exceptions import ConnectionError as ConnectionFailure
 
     if isinstance(error, ConnectionFailure):
-        return not _tls_complaint(error)
+        return not _settings_complaint(error)
     return status_of(error) in _TRANSIENT
 
 
@@ -324,45 +369,29 @@ def status_of(error: Exception) -> int | None:
 
 def _reported(error: Exception) -> tuple[str, str]:
     """The type and reason in the server's JSON; two empty strings where it said none."""
-    told = error.args[2] if len(error.args) > 2 else None
+    told = _told(error)
     inner = told.get("error") if isinstance(told, dict) else None
     if not isinstance(inner, dict):
         return "", ""
     return str(inner.get("type", "")), _USER.sub("", str(inner.get("reason", "")))
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what lies beneath it: opensearch-py keeps its cause in `args`, urllib3 in `args` or `reason`."""
-    seen: list[BaseException] = []
-    waiting: list[Any] = [error]
-    while waiting:
-        found = waiting.pop(0)
-        if not isinstance(found, BaseException) or any(found is other for other in seen):
-            continue
-        seen.append(found)
-        yield found
-        waiting += [*found.args, getattr(found, "reason", None), found.__cause__, found.__context__]
+def _told(error: Exception) -> object:
+    """The server's answer, its JSON read."""
+    return error.args[2] if len(error.args) > 2 else None
 
 
 def _innermost(error: Exception) -> BaseException:
     found: BaseException = error
-    for cause in _causes(error):
+    for cause in causes_of(error):
         found = cause
         if isinstance(cause, OSError) and cause.strerror:
             break
     return found
 
 
-def _tls_complaint(error: Exception) -> str:
-    """What is wrong with TLS, where that is a matter of settings; '' for anything else, such as a broken connection."""
-    for cause in _causes(error):
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return (
-                f"its certificate cannot be trusted ({cause.verify_message}); name its authority's PEM file in "
-                "OPENSEARCH_CA_FILE, or write the host in OPENSEARCH_URL as the certificate has it"
-            )
-        if isinstance(cause, ssl.SSLError) and cause.reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}:
-            return "it speaks plain HTTP, not TLS; write http:// in OPENSEARCH_URL"
+def _settings_complaint(error: Exception) -> str:
+    """What is wrong with TLS or with AWS's credentials, where that is a matter of settings; '' for anything else."""
     if "plain HTTP request was sent to HTTPS port" in str(error.args[1:2]):
         return "it speaks TLS; write https:// in OPENSEARCH_URL"
-    return ""
+    return tls_complaint(error) or aws_complaint(error)

@@ -2,19 +2,15 @@
 
 import base64
 import logging
-import shutil
 import socket
-import ssl
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from etl.errors import ConfigurationError, StopError, UnavailableError
 from etl.sinks.opensearch import OpenSearchSink
 from etl.sinks.opensearch_connection import Address, Connection, parse_addresses, shorten
-from tests.unit.sinks.conftest import OPENSEARCH, Clock, Loopback, Reply, Request, make_server, serve
+from tests.unit.sinks.conftest import OPENSEARCH, Clock, Loopback, Reply, Request
 
 
 def always(status: int, body: object) -> Callable[[Request], Reply]:
@@ -193,65 +189,10 @@ def test_the_next_server_is_asked_where_one_is_away(loopback: Loopback, clock: C
     assert clock.pauses in ([], [0.5])
 
 
-def test_a_missing_ca_file_is_named_before_anything_is_asked(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"OPENSEARCH_CA_FILE .*nowhere\.pem is no file"):
-        OpenSearchSink("https://127.0.0.1:9200", "t", ca_file=tmp_path / "nowhere.pem")
-
-
 def test_https_to_a_server_without_tls_says_so(loopback: Loopback, clock: Clock) -> None:
     error = refusal(loopback, clock, loopback.url.replace("http:", "https:"))
     assert isinstance(error, ConfigurationError)
     assert "write http:// in OPENSEARCH_URL" in str(error)
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate with its key, for the name localhost only."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("no openssl to make a certificate with")
-    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2", "-nodes"]
-    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
-    subprocess.run(
-        [openssl, "req", "-x509", *curve, *subject, "-keyout", str(path), "-out", f"{path}.crt"],
-        check=True,
-        capture_output=True,
-    )
-    path.write_bytes(path.read_bytes() + Path(f"{path}.crt").read_bytes())
-    return path
-
-
-@pytest.mark.parametrize(
-    ("host", "trusted", "message"),
-    [
-        ("localhost", False, r"cannot be trusted \(self-signed certificate\); .* OPENSEARCH_CA_FILE"),
-        ("127.0.0.1", True, r"cannot be trusted \(IP address mismatch, .* as the certificate has it"),
-        ("localhost", True, "user name and password"),
-    ],
-)
-def test_tls_needs_a_trusted_certificate_of_the_right_name(
-    certificate: Path, clock: Clock, host: str, trusted: bool, message: str
-) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    stub = Loopback(reply=always(401, ""))
-    ca_file = Path(f"{certificate}.crt") if trusted else None
-    for _ in serve(make_server(stub, context)):
-        url = f"https://{host}:{stub.port}"
-        with pytest.raises(ConfigurationError, match=message):
-            OpenSearchSink(url, "t", ca_file=ca_file, sleep=clock.sleep, clock=clock).prepare()
-    assert clock.pauses == []
-
-
-def test_http_to_a_server_with_tls_says_what_to_try(certificate: Path, clock: Clock) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    stub = Loopback(reply=always(401, ""))
-    for _ in serve(make_server(stub, context)):
-        sink = OpenSearchSink(stub.url, "t", sleep=clock.sleep, clock=clock)
-        with pytest.raises(UnavailableError, match="write https:// in OPENSEARCH_URL"):
-            sink.prepare()
 
 
 @pytest.mark.parametrize(
