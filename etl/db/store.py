@@ -60,6 +60,8 @@ class Store:
         with translated_errors(self.engine), self.engine.connect() as connection:
             connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             with connection.begin():
+                # Between two portions the other side may have to be waited for; no lock is held meanwhile.
+                connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
                 yield connection
 
     def try_lock(self, name: str) -> bool:

@@ -45,6 +45,8 @@ _Moment = DateTime(timezone=True)
 _EMPTY = text("'{}'")
 _NOTHING = text("'{}'::jsonb")
 _NOW = func.now()
+_DOLLARS = Numeric(14, 8)
+_OF_COST = "of `cost_usd`, answers "
 
 repositories = Table(
     "repositories",
@@ -623,6 +625,13 @@ runs = Table(
     Column("texts_submitted", Integer, nullable=False, server_default="0", comment="handed over in batches"),
     Column("texts_collected", Integer, nullable=False, server_default="0", comment="answers taken out of batches"),
     Column("redactions", Integer, nullable=False, server_default="0", comment="secrets that were replaced when asking"),
+    Column("texts_waiting", Integer, comment="still without an answer at the end; null: nobody was asked"),
+    Column("texts_in_batches", Integer, comment="of these in batches under way"),
+    Column("documents_waiting", Integer, comment="that a sink still lacked at the end; null: not counted"),
+    Column("documents_refused", Integer, comment="that stood refused at the end, of whichever run"),
+    Column("cost_batch_usd", _DOLLARS, nullable=False, server_default="0", comment=_OF_COST + "that came in batches"),
+    Column("cost_audit_usd", _DOLLARS, nullable=False, server_default="0", comment=_OF_COST + "that measure others"),
+    Column("cost_trial_usd", _DOLLARS, nullable=False, server_default="0", comment=_OF_COST + "of comparisons"),
     Column("error", Text),
     Column("notes", JSONB, nullable=False, server_default=text("'[]'"), comment="what was left behind, one line each"),
     CheckConstraint(
@@ -638,6 +647,7 @@ sinks = Table(
     Column("id", Integer, Identity(), primary_key=True),
     Column("identity", Text, nullable=False, unique=True, comment="changes when an index is deleted and made again"),
     Column("first_seen_at", _Moment, nullable=False, server_default=_NOW),
+    Column("last_met_at", _Moment, comment="when a run last found it behind its alias; null: it is being filled"),
 )
 
 exports = Table(
@@ -670,5 +680,8 @@ daily_counts = Table(
     Column("closed", Integer, nullable=False),
     Column("open", Integer, nullable=False),
     Column("row_version", BigInteger, nullable=False),
-    comment="category_daily as last computed for export, so that only days that changed are sent",
+    Column("family_hash", Text, primary_key=True, server_default="", comment="'': of all families"),
+    Column("reopened", Integer, nullable=False, server_default="0"),
+    Column("new_families", Integer, nullable=False, server_default="0"),
+    comment="what daily documents are made of, as last computed, so that only days that changed are sent",
 )

@@ -19,10 +19,12 @@ MOST_FAILURES = 2
 SPENT = f"""
     it.text_id IN (
         SELECT bt.text_id FROM batch_texts bt JOIN batches b ON b.id = bt.batch_id
-        WHERE b.task = :task AND bt.outcome <> 'answered'
+        WHERE b.task = :task AND bt.outcome NOT IN ('answered', 'canceled') AND b.created_at > now() - interval '7 days'
         GROUP BY bt.text_id HAVING count(*) >= {MOST_FAILURES} OR bool_or(bt.outcome = 'unusable'))
 """  # noqa: S608  (a constant)
-"""Condition on `it.text_id`: batches will not do for it, and a request of its own must ask `:task`."""
+"""Condition on `it.text_id`: batches will not do for it, and a request of its own must ask `:task`.
+
+For a week only: a vendor's bad day must not make a text dear for good. What a person canceled is no failure."""
 
 _OPEN = """
     SELECT b.*, extract(epoch FROM clock_timestamp() - coalesce(b.submitted_at, b.created_at))::float8 AS age_seconds,

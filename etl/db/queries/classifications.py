@@ -216,6 +216,13 @@ class Renewal:
     older_than: int | None = None
     run_id: int = 0
 
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether it is about some of the older answers only."""
+        return bool(self.categories) or any(
+            value is not None for value in (self.from_prompt, self.from_model, self.older_than)
+        )
+
 
 class PendingScope:
     """Which pending texts a run works on: of these repositories and labels (None: all), for this classifier.

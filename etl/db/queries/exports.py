@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 from sqlalchemy import Connection, text
 
@@ -47,12 +48,20 @@ def select_sink(connection: Connection, identity: str) -> int | None:
     return found.scalar_one_or_none()
 
 
-def resolve_sink(connection: Connection, identity: str) -> int:
+def resolve_sink(connection: Connection, identity: str, *, is_current: bool = True) -> int:
     """The id of the sink with this identity, entered if new.
 
     An index that was deleted and made anew is a new sink with the same name: what the old one refused is forgotten, as
     all of it is sent again.
+    is_current: it is the index that searches see; False: one that is being filled.
     """
+    sink_id = _enter_sink(connection, identity)
+    if is_current:
+        connection.execute(text("UPDATE sinks SET last_met_at = clock_timestamp() WHERE id = :id"), {"id": sink_id})
+    return sink_id
+
+
+def _enter_sink(connection: Connection, identity: str) -> int:
     known = select_sink(connection, identity)
     if known is not None:
         return known
@@ -76,12 +85,73 @@ def select_newest_sinks(connection: Connection, prefix: str) -> dict[str, int]:
     rows = connection.execute(
         text("""
             SELECT DISTINCT ON (index) index, id
-            FROM (SELECT id, substring(identity FROM :pattern) AS index FROM sinks) AS s
-            WHERE index IS NOT NULL ORDER BY index, id DESC
+            FROM (SELECT id, last_met_at, substring(alias FROM :pattern) AS index FROM current_sinks) AS s
+            WHERE index IS NOT NULL ORDER BY index, last_met_at DESC, id DESC
         """),
-        {"pattern": f"/{re.escape(prefix)}-(classifications|daily|runs)-v[0-9]+/"},
+        {"pattern": f"/{re.escape(prefix)}-(classifications|daily|runs)$"},
     )
     return {found[0]: found[1] for found in rows}
+
+
+def select_sinks_met(connection: Connection, identities: Sequence[str]) -> dict[str, tuple[int, datetime | None]]:
+    """Of these identities those that are known: id, and when a run last found the index behind its alias."""
+    rows = connection.execute(
+        text("SELECT identity, id, last_met_at FROM sinks WHERE identity = ANY (:identities)"),
+        {"identities": list(identities)},
+    )
+    return {row.identity: (row.id, row.last_met_at) for row in rows}
+
+
+def delete_sinks(connection: Connection, alias: str, kept: Sequence[str]) -> int:
+    """Forgets what was known of indices of `alias` ('cluster UUID/PREFIX-NAME') that are gone; gives how many.
+
+    kept: the identities of those that are there.
+    """
+    return connection.execute(
+        text("""
+            DELETE FROM sinks
+            WHERE regexp_replace(identity, '-v[0-9]+(-[0-9]+)?/[^/]*$', '') = :alias
+                  AND identity <> ALL (CAST(:kept AS text[]))
+        """),
+        {"alias": alias, "kept": list(kept)},
+    ).rowcount
+
+
+def count_exported(connection: Connection, sink_id: int) -> int:
+    """How many documents a sink is known to hold; those that it deleted are none."""
+    return int(
+        connection.execute(
+            text("""
+                SELECT count(*) FROM exports e
+                WHERE e.sink_id = :sink_id AND NOT EXISTS (
+                    SELECT FROM deletions g
+                    WHERE g.document_id = e.document_id AND g.row_version <= e.row_version)
+            """),
+            {"sink_id": sink_id},
+        ).scalar_one()
+    )
+
+
+def select_lost(connection: Connection, sink_id: int, new_sink_id: int) -> list[tuple[str, str]]:
+    """What a new index refused although the one before it holds it: document id and reason."""
+    rows = connection.execute(
+        text("""
+            SELECT x.document_id, x.reason FROM dead_letters x
+            JOIN exports e ON e.sink_id = :old AND e.document_id = x.document_id
+            WHERE x.sink_id = :new ORDER BY x.document_id
+        """),
+        {"old": sink_id, "new": new_sink_id},
+    )
+    return [(row.document_id, row.reason) for row in rows]
+
+
+def count_dead_letters(connection: Connection, sink_id: int) -> int:
+    """How many documents a sink refused."""
+    return int(
+        connection.execute(
+            text("SELECT count(*) FROM dead_letters WHERE sink_id = :sink_id"), {"sink_id": sink_id}
+        ).scalar_one()
+    )
 
 
 def count_pending_documents(connection: Connection, index: str, sink_id: int | None) -> int:
@@ -158,15 +228,21 @@ def insert_push_results(connection: Connection, sink_id: int, results: Sequence[
         )
 
 
-def delete_dead_letters(connection: Connection) -> int:
-    """Forgets every dead letter, so that its document is tried again; gives how many there were."""
-    return connection.execute(text("DELETE FROM dead_letters")).rowcount
+def delete_dead_letters(connection: Connection, sink_id: int | None = None) -> int:
+    """Forgets every dead letter (of one sink), so that its document is tried again; gives how many there were."""
+    return connection.execute(
+        text("DELETE FROM dead_letters WHERE sink_id = coalesce(:sink_id, sink_id)"), {"sink_id": sink_id}
+    ).rowcount
 
 
 def select_dead_letters(connection: Connection, limit: int) -> list[tuple[str, str]]:
-    """The newest dead letters: document id and reason."""
+    """The newest dead letters of the indices that searches see: document id and reason."""
     rows = connection.execute(
-        text("SELECT document_id, reason FROM dead_letters ORDER BY created_at DESC LIMIT :limit"), {"limit": limit}
+        text("""
+            SELECT document_id, reason FROM dead_letters WHERE sink_id IN (SELECT id FROM current_sinks)
+            ORDER BY created_at DESC LIMIT :limit
+        """),
+        {"limit": limit},
     )
     return [(row.document_id, row.reason) for row in rows]
 
@@ -175,30 +251,35 @@ def day_has_begun(connection: Connection) -> bool:
     """Whether a UTC day has begun since `daily_counts` was computed; also true where it never was."""
     return bool(
         connection.execute(
-            text("SELECT coalesce((SELECT max(day) FROM daily_counts) < (now() AT TIME ZONE 'UTC')::date, true)")
+            text("SELECT NOT EXISTS (SELECT FROM daily_counts WHERE day = (now() AT TIME ZONE 'UTC')::date)")
         ).scalar_one()
     )
 
 
 def refresh_daily_counts(connection: Connection) -> int:
-    """Brings `daily_counts` up to the view `daily_totals`; gives how many days changed.
+    """Brings `daily_counts` up to the view `daily_rows`; gives how many rows changed.
 
-    A category that no item has any more on a day goes to zero instead of away, so that its document does, too.
+    What no item has any more on a day goes to zero instead of away, so that its document does, too.
     """
     return connection.execute(
         text(f"""
-            WITH truth AS MATERIALIZED (SELECT * FROM daily_totals), gone AS (
-                UPDATE daily_counts d
-                SET opened = 0, closed = 0, open = 0, row_version = greatest(d.row_version + 1, {MICROSECONDS_NOW})
-                WHERE (d.opened, d.closed, d.open) <> (0, 0, 0)
-                  AND NOT EXISTS (SELECT FROM truth t WHERE (t.repository_key, t.task, t.category, t.day)
-                                                          = (d.repository_key, d.task, d.category, d.day))
+            WITH truth AS MATERIALIZED (SELECT * FROM daily_rows), changed AS (
+                SELECT repository_key, task, category, family_hash, day, coalesce(t.opened, 0) AS opened,
+                       coalesce(t.closed, 0) AS closed, coalesce(t.reopened, 0) AS reopened,
+                       coalesce(t.open, 0) AS open, coalesce(t.new_families, 0) AS new_families
+                FROM truth t
+                FULL JOIN daily_counts d USING (repository_key, task, category, family_hash, day)
+                WHERE d.row_version IS NULL
+                      OR (coalesce(t.opened, 0), coalesce(t.closed, 0), coalesce(t.reopened, 0), coalesce(t.open, 0),
+                          coalesce(t.new_families, 0)) <> (d.opened, d.closed, d.reopened, d.open, d.new_families)
             )
-            INSERT INTO daily_counts AS d (repository_key, task, category, day, opened, closed, open, row_version)
-            SELECT repository_key, task, category, day, opened, closed, open, {MICROSECONDS_NOW} FROM truth
-            ON CONFLICT (repository_key, task, category, day) DO UPDATE
-            SET opened = excluded.opened, closed = excluded.closed, open = excluded.open,
-                row_version = greatest(d.row_version + 1, excluded.row_version)
-            WHERE (d.opened, d.closed, d.open) <> (excluded.opened, excluded.closed, excluded.open)
+            INSERT INTO daily_counts AS d (repository_key, task, category, family_hash, day, opened, closed, reopened,
+                                           open, new_families, row_version)
+            SELECT repository_key, task, category, family_hash, day, opened, closed, reopened, open, new_families,
+                   {MICROSECONDS_NOW}
+            FROM changed
+            ON CONFLICT (repository_key, task, category, day, family_hash) DO UPDATE
+            SET opened = excluded.opened, closed = excluded.closed, reopened = excluded.reopened, open = excluded.open,
+                new_families = excluded.new_families, row_version = greatest(d.row_version + 1, excluded.row_version)
         """)  # noqa: S608  (a constant)
     ).rowcount

@@ -67,8 +67,10 @@ def select_explanation(connection: Connection, repository: str, number: int) -> 
             connection,
             """
             SELECT d.task, d.document_id, d.row_version, d.applies, d.source,
-                   (SELECT max(e.row_version) FROM exports e WHERE e.document_id = d.document_id) AS exported_version,
-                   (SELECT max(x.reason) FROM dead_letters x WHERE x.document_id = d.document_id) AS dead_letter
+                   (SELECT max(e.row_version) FROM exports e JOIN current_sinks s ON s.id = e.sink_id
+                    WHERE e.document_id = d.document_id) AS exported_version,
+                   (SELECT max(x.reason) FROM dead_letters x JOIN current_sinks s ON s.id = x.sink_id
+                    WHERE x.document_id = d.document_id) AS dead_letter
             FROM classification_documents d WHERE d.item_id = :item_id ORDER BY d.task
             """,
             item_id=item_id,
@@ -191,7 +193,7 @@ def select_totals(connection: Connection) -> dict[str, Any]:
                (SELECT count(*) FROM texts) AS texts,
                (SELECT count(*) FROM classifications) AS answers,
                (SELECT count(*) FROM claims WHERE expires_at > now()) AS texts_being_asked,
-               (SELECT count(*) FROM dead_letters) AS dead_letters,
+               (SELECT count(*) FROM dead_letters WHERE sink_id IN (SELECT id FROM current_sinks)) AS dead_letters,
                (SELECT count(*) FROM rejected_items) AS rejected_items,
                (SELECT count(*) FROM open_conflicts) AS answer_conflicts,
                (SELECT coalesce(sum(cost_usd), 0) FROM runs) AS cost_usd,

@@ -49,10 +49,14 @@ class ItemText:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A sink that holds documents which it must delete; `sink` is its identity less what changes when it is emptied."""
+    """A sink that holds documents which it must delete; `sink` is its identity less what changes when it is emptied.
+
+    kept: it is an index that was replaced, and no export writes to it any more.
+    """
 
     sink: str
     documents: int
+    kept: bool = False
 
 
 def select_items(connection: Connection, repository: str, number: int, host: str | None = None) -> list[StoredItem]:
@@ -311,19 +315,20 @@ def select_holders(connection: Connection, item: StoredItem) -> list[Holder]:
     """The sinks that hold documents of a purged item and have not deleted them yet; of one made anew only the last."""
     rows = connection.execute(
         text("""
-            SELECT s.sink, count(*) AS documents
-            FROM (SELECT DISTINCT ON (sink) id, sink
-                  FROM (SELECT id, regexp_replace(identity, '/[^/]*$', '') AS sink FROM sinks) AS n
+            SELECT s.sink, count(*) AS documents,
+                   s.last_met_at IS NOT NULL AND s.id NOT IN (SELECT id FROM current_sinks) AS kept
+            FROM (SELECT DISTINCT ON (sink) id, sink, last_met_at
+                  FROM (SELECT id, last_met_at, regexp_replace(identity, '/[^/]*$', '') AS sink FROM sinks) AS n
                   ORDER BY sink, id DESC) AS s
             JOIN exports e ON e.sink_id = s.id
             JOIN deletions g ON g.document_id = e.document_id AND e.row_version < g.row_version
             WHERE EXISTS (SELECT FROM unnest(CAST(:prefixes AS text[])) AS p (prefix)
                           WHERE starts_with(g.document_id, p.prefix))
-            GROUP BY s.sink ORDER BY s.sink
+            GROUP BY s.id, s.sink, s.last_met_at ORDER BY s.sink
         """),
         {"prefixes": list(item.document_prefixes)},
     )
-    return [Holder(row.sink, row.documents) for row in rows]
+    return [Holder(row.sink, row.documents, row.kept) for row in rows]
 
 
 def delete_rejected(connection: Connection, item: StoredItem) -> int:

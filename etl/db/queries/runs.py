@@ -35,6 +35,9 @@ COUNTERS = (
     "texts_submitted",
     "texts_collected",
     "redactions",
+    "texts_waiting",
+    "texts_in_batches",
+    "documents_waiting",
 )
 """What a run counts; each is a column of `runs`."""
 
@@ -79,14 +82,28 @@ def update_run_repositories(connection: Connection, run_id: int, keys: Sequence[
     )
 
 
+_OWN_ANSWERS = "classifications c ON c.run_id = r.id AND c.created_at >= r.started_at"
+_BY_KIND = """
+    coalesce(sum(c.cost_usd) FILTER (WHERE c.batch_id IS NOT NULL), 0) AS batch,
+    coalesce(sum(c.cost_usd) FILTER (WHERE c.purpose = 'audit'), 0) AS audit,
+    coalesce(sum(c.cost_usd) FILTER (WHERE c.purpose = 'trial'), 0) AS trial
+"""
+"""What the dollars of a run `r` were for, by its answers `c` in the ledger."""
+
+
 def close_run(connection: Connection, run_id: int, *, status: str, error: str | None, notes: Sequence[str]) -> None:
-    """Ends the record of a run: when, how, and what was left behind."""
+    """Ends the record of a run: when, how, what was left behind, and what its dollars were for by the ledger."""
     connection.execute(
-        text("""
+        text(f"""
+            WITH spent AS (
+                SELECT {_BY_KIND} FROM runs r LEFT JOIN {_OWN_ANSWERS} AND c.cost_usd > 0 WHERE r.id = :run_id)
             UPDATE runs SET ended_at = clock_timestamp(), status = :status, error = :error,
-                            notes = CAST(:notes AS jsonb)
-            WHERE id = :run_id
-        """),
+                            notes = CAST(:notes AS jsonb), cost_batch_usd = spent.batch, cost_audit_usd = spent.audit,
+                            cost_trial_usd = spent.trial,
+                            documents_refused = (SELECT count(*) FROM dead_letters
+                                                 WHERE sink_id IN (SELECT id FROM current_sinks))
+            FROM spent WHERE id = :run_id
+        """),  # noqa: S608  (constants)
         {"run_id": run_id, "status": status, "error": error, "notes": json.dumps(list(notes))},
     )
 
@@ -94,7 +111,8 @@ def close_run(connection: Connection, run_id: int, *, status: str, error: str | 
 def close_interrupted_runs(connection: Connection) -> list[int]:
     """Closes the records of runs that died without doing so, ends their claims and grants; gives their ids.
 
-    A run is dead when nobody holds its lock. The locks taken here to find out end with this transaction.
+    What they asked and spent is taken from the ledger, which has every answer that they stored. A run is dead when
+    nobody holds its lock. The locks taken here to find out end with this transaction.
     """
     open_runs = connection.execute(text("SELECT id FROM runs WHERE ended_at IS NULL ORDER BY id")).scalars().all()
     dead = [
@@ -106,11 +124,26 @@ def close_interrupted_runs(connection: Connection) -> list[int]:
     ]
     if dead:
         connection.execute(
-            text("""
+            text(f"""
+                WITH spent AS (
+                    SELECT r.id, {_BY_KIND}, count(c.id) FILTER (WHERE c.classifier <> 'family') AS asked,
+                           coalesce(sum(c.input_tokens), 0) AS input,
+                           coalesce(sum(c.cache_write_tokens), 0) AS cache_write,
+                           coalesce(sum(c.cache_read_tokens), 0) AS cache_read,
+                           coalesce(sum(c.output_tokens), 0) AS output,
+                           coalesce(sum(c.cost_usd), 0) AS dollars, max(c.model) FILTER (WHERE c.cost_usd > 0) AS model
+                    FROM runs r LEFT JOIN {_OWN_ANSWERS} WHERE r.id = ANY (:ids) GROUP BY r.id)
                 UPDATE runs SET status = 'interrupted', ended_at = clock_timestamp(),
-                                error = 'the process ended without closing its record; the next run went on from there'
-                WHERE id = ANY (:ids)
-            """),
+                                error = 'the process ended without closing its record; the next run went on from there',
+                                texts_asked = greatest(texts_asked, asked),
+                                input_tokens = greatest(input_tokens, input),
+                                cache_write_tokens = greatest(cache_write_tokens, cache_write),
+                                cache_read_tokens = greatest(cache_read_tokens, cache_read),
+                                output_tokens = greatest(output_tokens, output),
+                                cost_usd = greatest(cost_usd, dollars), cost_batch_usd = batch, cost_audit_usd = audit,
+                                cost_trial_usd = trial, model = coalesce(runs.model, spent.model)
+                FROM spent WHERE spent.id = runs.id
+            """),  # noqa: S608  (constants)
             {"ids": dead},
         )
         # Claims of batches are held until the batch is settled, whatever became of the run that submitted it.

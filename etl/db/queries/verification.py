@@ -394,6 +394,23 @@ def correct_exports(connection: Connection, sink_id: int, held: Mapping[str, int
     )
 
 
+def believe_held(connection: Connection, sink_id: int) -> None:
+    """Makes what a sink is believed to hold all that `fill_held` entered, and nothing else."""
+    connection.execute(
+        text("""
+            WITH gone AS (
+                DELETE FROM exports e WHERE e.sink_id = :sink_id
+                       AND NOT EXISTS (SELECT FROM held_documents h WHERE h.document_id = e.document_id)
+            )
+            INSERT INTO exports AS e (sink_id, document_id, row_version)
+            SELECT :sink_id, document_id, version FROM held_documents
+            ON CONFLICT (sink_id, document_id) DO UPDATE SET row_version = excluded.row_version
+            WHERE e.row_version <> excluded.row_version
+        """),
+        {"sink_id": sink_id},
+    )
+
+
 def raise_versions(connection: Connection, index: str, held: Mapping[str, int]) -> None:
     """Gives what these documents are made of a version above the one that the index has or had: it takes no older one.
 
@@ -417,7 +434,8 @@ def raise_versions(connection: Connection, index: str, held: Mapping[str, int]) 
             text(f"""
                 UPDATE daily_counts d SET row_version = greatest(d.row_version + 1, n.version + 1, {MICROSECONDS_NOW})
                 FROM unnest(CAST(:ids AS text[]), CAST(:versions AS bigint[])) AS n (document_id, version)
-                WHERE d.repository_key || '-' || d.task || '-' || d.category || '-' || d.day = n.document_id
+                WHERE d.repository_key || '-' || d.task || '-' || d.category || '-' || d.day
+                      || CASE d.family_hash WHEN '' THEN '' ELSE '-' || d.family_hash END = n.document_id
             """),  # noqa: S608  (a constant)
             parameters,
         )

@@ -33,6 +33,31 @@ def test_going_up_down_and_up_again_leaves_what_the_tables_say(empty_database_ur
     engine.dispose()
 
 
+def test_counts_and_what_is_exported_outlive_going_down_and_up_and_all_is_sent_once_more(database_url: str) -> None:
+    engine = open_engine(database_url)
+    with engine.begin() as connection:
+        for statement in (
+            "INSERT INTO repositories (key, host, full_name) VALUES (1, 'github.com', 'octo/demo')",
+            """
+            INSERT INTO daily_counts (repository_key, task, category, day, family_hash, opened, closed, open,
+                                      row_version)
+            VALUES (1, 'kind', 'bug', '2025-01-01', '', 3, 0, 3, 7), (1, 'kind', 'bug', '2025-01-01', '9:f', 2, 0, 2, 7)
+            """,
+            "INSERT INTO sinks (identity) VALUES ('c/i-daily-v1/u')",
+            "INSERT INTO exports SELECT id, '1-kind-bug-2025-01-01', 7 FROM sinks",
+        ):
+            connection.execute(text(statement))
+    downgrade_engine(engine, "0005")
+    upgrade_engine(engine)
+    with engine.begin() as connection:
+        counts = connection.execute(text("SELECT family_hash, opened, row_version FROM daily_counts")).all()
+        assert [tuple(row) for row in counts] == [("", 3, 7)]
+        assert connection.execute(text("SELECT row_version FROM exports")).scalars().all() == [0]
+        (document,) = connection.execute(text("SELECT source FROM daily_documents")).scalars()
+        assert (document["level"], document["reopened"], document["row_version"]) == ("category", 0, 7)
+    engine.dispose()
+
+
 def test_an_upgrade_may_be_repeated(database_url: str) -> None:
     upgrade(database_url)
     store = Store(database_url)
