@@ -155,7 +155,10 @@ def _print_purged(item: StoredItem, purged: Purged, left: list[Holder]) -> None:
     for holder in left:
         documents = count_words(holder.documents, "document is", "documents are")
         them = "it" if holder.documents == 1 else "them"
-        print_line(f"{documents} still in {holder.sink}: its next export deletes {them}")
+        how = f"its next export deletes {them}"
+        if holder.kept:
+            how = "the index was kept when it was replaced, so drop it: issuetide index drop-old"
+        print_line(f"{documents} still in {holder.sink}: {how}")
         if "/jsonl-" in holder.sink:
             print_line("a file of JSON lines keeps its earlier lines: delete the file, and export into a new one")
     if item.moved_to is not None:

@@ -10,7 +10,7 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,11 +106,13 @@ def start_opensearch(
     wait_seconds: float = 120,
     announce: Callable[[str], None] | None = None,
     distributions: Path | None = None,
+    extra_settings: Mapping[str, str] | None = None,
 ) -> str:
     """The 'http://127.0.0.1:PORT' of the local OpenSearch of `data_dir`, which is started unless it already runs.
 
     The first start downloads the distribution (160 MB) into `distributions`, by default a folder beside the data. A
     server of another version that already runs is taken as it is. `announce` is told of each long step in a few words.
+    `extra_settings` are written into its opensearch.yml.
     The server goes on after this process has ended.
 
     Raises:
@@ -135,6 +137,7 @@ def start_opensearch(
             ("http.port", "0"),
             ("path.data", str(layout.data)),
             ("path.logs", str(layout.log.parent)),
+            *(extra_settings or {}).items(),
         )
         return _Plan(version, java, options, f"{home}/lib/*", ("org.opensearch.bootstrap.OpenSearch",), settings)
 
@@ -149,6 +152,7 @@ def start_opensearch_219(
     wait_seconds: float = 120,
     announce: Callable[[str], None] | None = None,
     distributions: Path | None = None,
+    extra_settings: Mapping[str, str] | None = None,
 ) -> str:
     """As `start_opensearch`, for OpenSearch 2.19 on `java` (17 to 21: from 24 on there is no security manager).
 
@@ -162,7 +166,7 @@ def start_opensearch_219(
         # The runner adds the node's number, 1: port 0 lets the system choose. It refuses ports above 9299.
         main += ["-clusterName", "issuetide", "-baseHttpPort", "-1"]
         options = (*_memory(heap_mb), "-Djna.nosys=true", "-Djava.security.manager=allow")
-        return _Plan("2.19.1", java, options, f"{home}/*", tuple(main))
+        return _Plan("2.19.1", java, options, f"{home}/*", tuple(main), tuple((extra_settings or {}).items()))
 
     return _start_or_attach(_layout(data_dir), plan, wait_seconds, announce)
 

@@ -5,16 +5,17 @@ answered with a conflict and counted as stale. Documents come as JSON text and a
 serializing them is most of what a bulk client spends its time on (benchmarks/sink_push.py).
 """
 
+import copy
 import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from etl.errors import ConfigurationError, StopError, UnavailableError
 from etl.records import Check, Document, PushResult
-from etl.sinks.base import IndexName
+from etl.sinks.base import IndexName, IndexStanding, LiveIndex
+from etl.sinks.opensearch_access import Access
 from etl.sinks.opensearch_connection import OUTAGE_SECONDS, Connection, Outage, describe, shorten, status_of
 from etl.sinks.opensearch_indices import (
     check_indices,
@@ -22,6 +23,13 @@ from etl.sinks.opensearch_indices import (
     prepare_indices,
     read_cluster,
     read_identities,
+)
+from etl.sinks.opensearch_versions import (
+    begin_next_index,
+    count_next_documents,
+    drop_index,
+    survey_indices,
+    switch_alias,
 )
 
 CHUNK_BYTES = 8 << 20
@@ -49,7 +57,7 @@ class OpenSearchSink:
     Args:
         url: one URL, or several of one cluster with commas between; credentials inside, percent-encoded.
         prefix: PREFIX-classifications, PREFIX-daily and PREFIX-runs are the aliases that documents go to.
-        ca_file: certificate authorities to trust (PEM); None means those of the machine.
+        access: whom to trust and as whom to ask, beside what the URL says.
         deadline: when to stop waiting for a server that is away, in seconds of `clock`.
         chunk_bytes: the size of a bulk request at most; a larger document goes alone.
         sleep, clock: `time.sleep` and `time.monotonic`, unless a test brings its own.
@@ -58,7 +66,7 @@ class OpenSearchSink:
         aliases: the name that each index is written and searched by.
 
     Raises:
-        ConfigurationError: `url`, `prefix` or `ca_file` cannot be used.
+        ConfigurationError: `url`, `prefix` or `access` cannot be used.
     """
 
     name = "opensearch"
@@ -68,16 +76,17 @@ class OpenSearchSink:
         url: str,
         prefix: str,
         *,
-        ca_file: Path | None = None,
+        access: Access | None = None,
         deadline: float | None = None,
         chunk_bytes: int = CHUNK_BYTES,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._connection = Connection(url, ca_file=ca_file, deadline=deadline, sleep=sleep, clock=clock)
+        self._connection = Connection(url, access=access, deadline=deadline, sleep=sleep, clock=clock)
         self.prefix = prefix
         self._definitions = load_definitions(prefix)
         self.aliases: Mapping[IndexName, str] = {each.name: each.alias for each in self._definitions}
+        self._by_name = {each.name: each for each in self._definitions}
         self._chunk_bytes = chunk_bytes
 
     def __repr__(self) -> str:
@@ -190,6 +199,55 @@ class OpenSearchSink:
             )
         except StopError as error:
             _log.debug("a point in time stays until it expires reason=%s", error)
+
+    def survey(self) -> Sequence[IndexStanding]:
+        """How all indices stand: what each alias points to, what is being filled, what is kept. Changes nothing.
+
+        Raises:
+            ConfigurationError: wrong credentials or server, an alias that is an index or points to several.
+            UnavailableError: no answer within the retries.
+        """
+        return survey_indices(self._connection, self._definitions)
+
+    def begin_next(self, index: IndexName) -> LiveIndex:
+        """The index that is to take the place of `index`, behind PREFIX-INDEX-next; made, or found as it was left.
+
+        Raises:
+            ConfigurationError, UnavailableError: as `survey`.
+        """
+        return begin_next_index(self._connection, self._by_name[index])
+
+    def next_sink(self) -> "OpenSearchSink":
+        """A sink that writes to the indices that `begin_next` made."""
+        twin = copy.copy(self)
+        twin.aliases = {each.name: each.next_alias for each in self._definitions}
+        return twin
+
+    def count_next(self, index: IndexName) -> int:
+        """How many documents the index that `begin_next` made holds, everything pushed before among them.
+
+        Raises:
+            ConfigurationError, UnavailableError: as `survey`.
+        """
+        return count_next_documents(self._connection, self._by_name[index])
+
+    def switch(self, standing: IndexStanding, target: LiveIndex) -> None:
+        """Points the alias to `target` instead of `standing.current`, in one step. Doing it twice is harmless.
+
+        Raises:
+            ConfigurationError: the alias points to something else by now, or `target` is another index.
+            UnavailableError: no answer within the retries.
+        """
+        switch_alias(self._connection, self._by_name[standing.name], standing.current, target)
+
+    def drop(self, standing: IndexStanding, target: LiveIndex) -> None:
+        """Deletes an index that no alias points to, but for PREFIX-INDEX-next. One that is gone is fine.
+
+        Raises:
+            ConfigurationError: an alias points to it.
+            UnavailableError: no answer within the retries.
+        """
+        drop_index(self._connection, self._by_name[standing.name], target)
 
     def count(self, index: IndexName) -> int:
         """How many documents searches see in `index`; 0 where it does not exist yet.

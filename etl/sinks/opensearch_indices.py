@@ -17,6 +17,7 @@ _OLDEST_RELEASE = (2, 19)
 _ANEW = (
     "the database holds all of it, so delete it and the next run writes it anew, or set another ISSUETIDE_INDEX_PREFIX"
 )
+_REBUILD = "make one of this release's with `issuetide index rebuild`: searches go on meanwhile, documents wait"
 _WRITE_BLOCKS = ("write", "read_only", "read_only_allow_delete")
 
 
@@ -32,7 +33,8 @@ class Cluster:
 class Definition:
     """One index as its file in schemas/opensearch describes it, under a prefix.
 
-    alias: the name it is written and searched by. index: the real name, with the mapping's version.
+    alias: the name it is written and searched by. index: the real name of the first one, with the mapping's version;
+    later ones of the same version have a number behind it.
     body: settings and mappings as OpenSearch takes them.
     """
 
@@ -41,6 +43,16 @@ class Definition:
     index: str
     version: int
     body: Mapping[str, Any]
+
+    @property
+    def next_alias(self) -> str:
+        """The name that an index is written by while it is filled to take the alias."""
+        return f"{self.alias}-next"
+
+    def place(self, index: str) -> tuple[int, int] | None:
+        """The version and the number in the real name of an index of this alias; None: it is none."""
+        found = re.fullmatch(rf"{re.escape(self.alias)}-v([0-9]+)(?:-([0-9]+))?", index)
+        return None if found is None else (int(found[1]), int(found[2] or 1))
 
 
 def load_definitions(prefix: str) -> tuple[Definition, ...]:
@@ -101,16 +113,18 @@ def prepare_indices(connection: Connection, definitions: Sequence[Definition]) -
         UnavailableError: no answer within the retries.
     """
     cluster = read_cluster(connection)
-    found = _read_indices(connection, definitions)
-    absent = [definition for definition in definitions if _is_absent(connection, definition, found)]
+    found = read_indices(connection, definitions)
+    current = {each.name: find_current(connection, each, found) for each in definitions}
     for definition in definitions:
-        if definition in absent:
-            _create(connection, definition)
+        index = current[definition.name]
+        if index is None:
+            create_index(connection, definition, free_name(definition, found), definition.alias)
         else:
-            _complete(connection, definition, found[definition.index])
-    if absent:
-        found = _read_indices(connection, definitions)
-    return {definition.name: _identity(connection, cluster, definition, found) for definition in definitions}
+            _complete(connection, definition, index, found[index])
+    if None in current.values():
+        found = read_indices(connection, definitions)
+        current = {each.name: find_current(connection, each, found) for each in definitions}
+    return {each.name: _identity(connection, cluster, each, current[each.name], found) for each in definitions}
 
 
 def read_identities(connection: Connection, definitions: Sequence[Definition]) -> Mapping[IndexName, str]:
@@ -120,15 +134,15 @@ def read_identities(connection: Connection, definitions: Sequence[Definition]) -
         ConfigurationError, UnavailableError: as `prepare_indices`.
     """
     cluster = read_cluster(connection)
-    found = _read_indices(connection, definitions)
+    found = read_indices(connection, definitions)
     identities: dict[IndexName, str] = {}
     for definition in definitions:
-        if _is_absent(connection, definition, found):
+        index = find_current(connection, definition, found)
+        if index is None:
             continue
-        live = found[definition.index]
-        _missing_fields(connection, definition, live)
-        if definition.alias in live["aliases"]:
-            identities[definition.name] = _identity(connection, cluster, definition, found)
+        missing_fields(connection, definition, index, found[index])
+        if definition.alias in found[index]["aliases"]:
+            identities[definition.name] = _identity(connection, cluster, definition, index, found)
     return identities
 
 
@@ -138,111 +152,163 @@ def check_indices(connection: Connection, definitions: Sequence[Definition], clu
     Raises:
         ConfigurationError, UnavailableError: as `prepare_indices`.
     """
-    found = _read_indices(connection, definitions, patience=0)
+    found = read_indices(connection, definitions, patience=0)
     facts = {}
     blocked = []
+    left = {index for definition in definitions for index in list_ours(definition, found)}
     for definition in definitions:
-        if _is_absent(connection, definition, found):
+        index = find_current(connection, definition, found)
+        if index is None:
             continue
-        live = found[definition.index]
-        _missing_fields(connection, definition, live)
-        blocks = live["settings"]["index"].get("blocks", {})
+        left.discard(index)
+        missing_fields(connection, definition, index, found[index])
+        blocks = found[index]["settings"]["index"].get("blocks", {})
         if any(blocks.get(name) == "true" for name in _WRITE_BLOCKS):
-            blocked.append(definition.index)
-        facts[definition.alias] = _identity(connection, cluster, definition, found)
+            blocked.append(index)
+        facts[definition.alias] = _identity(connection, cluster, definition, index, found)
     if blocked:
         mend = "free disk space on the server, or lift the block (index.blocks.*)"
         return Check("opensearch indices", "failed", f"{', '.join(blocked)}: writes are blocked", mend, facts)
     absent = [definition.alias for definition in definitions if definition.alias not in facts]
     made = f"{', '.join(facts)} are in order" if facts else ""
     missing = f"{', '.join(absent)} will be made by the first export" if absent else ""
-    return Check("opensearch indices", "ok", "; ".join(filter(None, (made, missing))), facts=facts)
+    others = f"{', '.join(sorted(left))} beside them, see `issuetide index status`" if left else ""
+    return Check("opensearch indices", "ok", "; ".join(filter(None, (made, missing, others))), facts=facts)
 
 
-def _read_indices(
+def read_indices(
     connection: Connection, definitions: Iterable[Definition], patience: float = FIRST_CONTACT_SECONDS
 ) -> Mapping[str, Any]:
     """By real name, the indices that have one of our names or aliases: their aliases, mappings and settings."""
-    names = ",".join(name for definition in definitions for name in (definition.alias, definition.index))
+    names = ",".join(name for definition in definitions for name in (definition.alias, f"{definition.alias}-v*"))
+    wanted = {"ignore_unavailable": "true", "allow_no_indices": "true", "expand_wildcards": "open,closed"}
     found: Mapping[str, Any] = connection.call(
-        "looking for its indices", lambda client: client.indices.get(index=names, ignore_unavailable=True), patience
+        "looking for its indices", lambda client: client.indices.get(index=names, params=wanted), patience
     )
     return found
 
 
-def _is_absent(connection: Connection, definition: Definition, found: Mapping[str, Any]) -> bool:
-    """Whether the index is to be made.
+def find_current(connection: Connection, definition: Definition, found: Mapping[str, Any]) -> str | None:
+    """The real name of the index behind the alias, or the only one that can have lost it; None: it is to be made.
 
     Raises:
-        ConfigurationError: its alias is taken by something else.
+        ConfigurationError: the alias is an index, or points to several or to one that is not ours; nobody knows which
+            of several indices it pointed to.
     """
     where = f"OpenSearch at {connection.name}: "
     if definition.alias in found:
         raise ConfigurationError(f"{where}{definition.alias} is an index but must be an alias; {_ANEW}")
-    others = [name for name, live in found.items() if definition.alias in live["aliases"] and name != definition.index]
-    if others:
+    holders = sorted(name for name, live in found.items() if definition.alias in live["aliases"])
+    if len(holders) > 1:
         raise ConfigurationError(
-            f"{where}the alias {definition.alias} points to {', '.join(sorted(others))}, but this release writes "
-            f"{definition.index}; use the release that made it, or: {_ANEW}"
+            f"{where}the alias {definition.alias} points to {', '.join(holders)}, but it must lead to one of them: take"
+            " it from the others (POST _aliases)"
         )
-    return definition.index not in found
+    if holders and definition.place(holders[0]) is None:
+        raise ConfigurationError(
+            f"{where}the alias {definition.alias} points to {holders[0]}, but this release writes {definition.index}; "
+            "take the alias from it (POST _aliases), or set another ISSUETIDE_INDEX_PREFIX"
+        )
+    if holders:
+        return holders[0]
+    left = [name for name in list_ours(definition, found) if definition.next_alias not in found[name]["aliases"]]
+    if len(left) > 1:
+        raise ConfigurationError(
+            f"{where}nothing has the alias {definition.alias}, and {', '.join(left)} can have had it; give it to the "
+            "right one (POST _aliases), or delete all but that"
+        )
+    return left[0] if left else None
 
 
-def _create(connection: Connection, definition: Definition) -> None:
+def list_ours(definition: Definition, found: Mapping[str, Any]) -> list[str]:
+    """The real names of this alias's indices, the oldest first."""
+    return sorted((name for name in found if definition.place(name)), key=lambda name: definition.place(name) or (0, 0))
+
+
+def free_name(definition: Definition, found: Mapping[str, Any]) -> str:
+    """A real name for one more index of the release's version."""
+    numbers = [place[1] for name in found if (place := definition.place(name)) and place[0] == definition.version]
+    return definition.index if not numbers else f"{definition.index}-{max(numbers) + 1}"
+
+
+def create_index(connection: Connection, definition: Definition, index: str, alias: str) -> None:
     """Makes index and alias in one step. That another run was faster is fine."""
-    body = {**definition.body, "aliases": {definition.alias: {"is_write_index": True}}}
+    body = {**definition.body, "aliases": {alias: {"is_write_index": True}}}
     answer = connection.call(
-        f"creating {definition.index}",
-        lambda client: client.indices.create(index=definition.index, body=body, params={"ignore": 400}),
+        f"creating {index}",
+        lambda client: client.indices.create(index=index, body=body, params={"ignore": 400}),
     )
     error = answer.get("error")
     if error and error["type"] != "resource_already_exists_exception":
         raise ConfigurationError(
-            f"OpenSearch at {connection.name} refuses to create {definition.index}: {error['type']}: "
+            f"OpenSearch at {connection.name} refuses to create {index}: {error['type']}: "
             f"{shorten(error['reason'])}; check its index templates and its limits"
         )
 
 
-def _complete(connection: Connection, definition: Definition, live: Mapping[str, Any]) -> None:
+def _complete(connection: Connection, definition: Definition, index: str, live: Mapping[str, Any]) -> None:
     """Adds the fields and the alias that an index of ours lacks."""
-    missing = _missing_fields(connection, definition, live)
-    if missing:
-        connection.call(
-            f"adding fields to {definition.index}",
-            lambda client: client.indices.put_mapping(index=definition.index, body={"properties": missing}),
-        )
+    add_fields(connection, definition, index, live)
     if live["aliases"].get(definition.alias, {}).get("is_write_index") is not True:
-        add = {"index": definition.index, "alias": definition.alias, "is_write_index": True}
+        add = {"index": index, "alias": definition.alias, "is_write_index": True}
         connection.call(
             f"adding the alias {definition.alias}",
             lambda client: client.indices.update_aliases(body={"actions": [{"add": add}]}),
         )
 
 
-def _missing_fields(connection: Connection, definition: Definition, live: Mapping[str, Any]) -> dict[str, Any]:
+def add_fields(connection: Connection, definition: Definition, index: str, live: Mapping[str, Any]) -> None:
+    """Adds the fields that an index of ours lacks.
+
+    Raises:
+        ConfigurationError: as `missing_fields`.
+    """
+    missing = missing_fields(connection, definition, index, live)
+    if missing:
+        body = {"_meta": definition.body["mappings"]["_meta"], "properties": missing}
+        connection.call(f"adding fields to {index}", lambda client: client.indices.put_mapping(index=index, body=body))
+
+
+def missing_fields(
+    connection: Connection, definition: Definition, index: str, live: Mapping[str, Any]
+) -> dict[str, Any]:
     """The fields that the live mapping lacks; more than this release knows is fine (a newer one may have run).
 
     Raises:
         ConfigurationError: the mapping is of another version, or has another type for a field.
     """
-    mappings = live.get("mappings", {})
-    version = mappings.get("_meta", {}).get("schema_version")
-    where = f"OpenSearch at {connection.name}: {definition.index} "
+    where = f"OpenSearch at {connection.name}: {index}, the index of {definition.alias}, "
+    version = mapping_version(live)
     if version != definition.version:
+        newer = version is not None and version > definition.version
+        mend = "use the release that made it, or " if newer else ""
         raise ConfigurationError(
-            f"{where}has mapping version {version}, but this release writes {definition.version}; {_ANEW}"
+            f"{where}has mapping version {version}, but this release writes {definition.version}; {mend}{_REBUILD}"
         )
-    properties = mappings.get("properties", {})
+    properties = live.get("mappings", {}).get("properties", {})
     wanted = definition.body["mappings"]["properties"]
     for field, mapping in wanted.items():
         if field in properties and properties[field] != mapping:
-            raise ConfigurationError(f"{where}maps the field `{field}` in another way than this release; {_ANEW}")
+            raise ConfigurationError(f"{where}maps the field `{field}` in another way than this release; {_REBUILD}")
     return {field: mapping for field, mapping in wanted.items() if field not in properties}
 
 
-def _identity(connection: Connection, cluster: Cluster, definition: Definition, found: Mapping[str, Any]) -> str:
-    if definition.index not in found:
+def mapping_version(live: Mapping[str, Any]) -> int | None:
+    """The version that a live mapping says it has; None: it says none."""
+    version = live.get("mappings", {}).get("_meta", {}).get("schema_version")
+    return version if isinstance(version, int) else None
+
+
+def identity_of(cluster: Cluster, index: str, live: Mapping[str, Any]) -> str:
+    """'cluster UUID/index/index UUID'."""
+    return f"{cluster.uuid}/{index}/{live['settings']['index']['uuid']}"
+
+
+def _identity(
+    connection: Connection, cluster: Cluster, definition: Definition, index: str | None, found: Mapping[str, Any]
+) -> str:
+    if index is None:
         raise UnavailableError(
             f"OpenSearch at {connection.name}: {definition.index} was deleted right after it was made; run again"
         )
-    return f"{cluster.uuid}/{definition.index}/{found[definition.index]['settings']['index']['uuid']}"
+    return identity_of(cluster, index, found[index])

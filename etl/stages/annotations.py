@@ -142,6 +142,7 @@ def store_reviews(store: Store, task: Task, rows: Sequence[FilledRow], annotator
                 continue
             entry = Annotation(0, items[key], annotator, row.categories, row.why)
             number = annotations.insert_annotation(connection, task, "review", entry, row.text_hash)
+            annotations.raise_item_version(connection, items[key])
             if before is not None:
                 annotations.withdraw_annotations(connection, [before.id], annotator, f"replaced by answer {number}")
             new, replaced = new + (before is None), replaced + (before is not None)

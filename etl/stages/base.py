@@ -38,6 +38,22 @@ class Rehashed:
         return self.kept + self.moved + self.merged
 
 
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """An index that took the place of another. See `etl.stages.rebuild`.
+
+    old: what the alias pointed to; None: to nothing. rounds: in how many goes it was filled. dropped: what was deleted.
+    """
+
+    name: str
+    alias: str
+    old: str | None
+    new: str
+    documents: int
+    rounds: int
+    dropped: tuple[str, ...] = ()
+
+
 @dataclass(slots=True)
 class Tally:
     """What a run counts (names as in `etl.db.queries.runs.COUNTERS`) and notes of what it left behind.
@@ -45,6 +61,9 @@ class Tally:
     executors: by task, how Claude is asked and why. in_batches: by task, how many texts are in batches under way, in
     how many, and since when.
     remarks: what a person should look at although nothing was left behind; they stand among the run's notes.
+    texts_waiting, texts_in_batches: of the run's tasks, how many texts were without an answer at the end, and how many
+    of those are in batches; None: nobody was asked. waiting_documents: how many the sink lacked at the end; None: that
+    was not counted.
     repository_keys: of the repositories whose items were read. rehashed: what became of ids of older rules, where there
     were any.
     """
@@ -57,10 +76,13 @@ class Tally:
     repository_keys: set[int] = field(default_factory=set)
     cost_usd: float = 0.0
     model: str | None = None
+    texts_waiting: int | None = None
+    texts_in_batches: int | None = None
     waiting_documents: int | None = None
     waiting_texts: dict[str, int] = field(default_factory=dict)
     estimated_usd: float | None = None
     rehashed: Rehashed | None = None
+    rebuilt: list[Rebuilt] = field(default_factory=list)
 
     def count_answer(self, answer: Answer, task: str) -> None:
         """Counts a text that was asked about, what that cost, and, with a note, an answer that is none."""

@@ -110,6 +110,9 @@ def _submit_task(work: _Work, task: Task, heritage: Inheritance | None) -> _Work
         _log.info("executor chosen task=%s executor=%s reason=%s", task.name, executor, why)
     if executor == "sync" or not pending:
         return work
+    single = _count_pending(replace(work, asking=replace(asking, by="single")), task)
+    if single:
+        tally.executors[task.name] += f"; {single:,} that came back from batches without an answer are asked one by one"
     desk = Desk(work.store, asking.batching.batches, work.run_id, tally, asking.purse)
     with work.progress.stage(f"submit {task.name}", pending) as advance:
         submission = Submission(desk, task, advance)

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from time import monotonic, sleep
 from typing import get_args
 
+from sqlalchemy import Connection
+
 from etl.db.queries import exports
 from etl.db.store import Store
 from etl.errors import LockedError
 from etl.records import PushResult
-from etl.sinks.base import IndexName, Sink
-from etl.stages.base import Progress, Tally
+from etl.sinks.base import AliasSink, IndexName, Sink
+from etl.stages.base import Advance, Progress, Tally
 
 NO_SINK = -1
 """The id of a sink that holds nothing, as far as the database knows."""
@@ -41,6 +43,23 @@ def prepare_sink(store: Store, sink: Sink) -> PreparedSink:
     return PreparedSink(sink, identities, ids)
 
 
+def claim_sink(store: Store, sink: Sink) -> PreparedSink:
+    """As `prepare_sink`, and keeps other runs from exporting to it until the store is closed.
+
+    Raises:
+        ConfigurationError, UnavailableError: as `Sink.prepare`.
+        LockedError: another run has been exporting to the same sink for a minute.
+    """
+    prepared = prepare_sink(store, sink)
+    while True:
+        wait_for_lock(store, prepared.identities["classifications"])
+        # Another index may have taken an alias before the lock was ours: what is held would be written to the new one
+        # and remembered of the old one.
+        if not isinstance(sink, AliasSink) or sink.prepare() == prepared.identities:
+            return prepared
+        prepared = prepare_sink(store, sink)
+
+
 def look_at_sink(store: Store, sink: Sink) -> PreparedSink:
     """The sink as it is: nothing is made, there or in the database. The id of what is not known there is `NO_SINK`.
 
@@ -59,20 +78,25 @@ def look_at_sink(store: Store, sink: Sink) -> PreparedSink:
 def export_stage(store: Store, prepared: PreparedSink, run_id: int, tally: Tally, progress: Progress) -> None:
     """Writes every document that the sink lacks, whichever run or repository it came from.
 
+    The caller has claimed the sink. The daily documents are sent first: a run that is killed in between leaves the
+    others pending, and so the next one looks at the daily counts again.
+
     Raises:
-        LockedError: another run has been exporting to the same sink for a minute.
         UnavailableError: the sink kept failing; what it acknowledged is remembered, the rest goes with the next run.
     """
-    wait_for_lock(store, prepared.identities["classifications"])
-    totals = _count_pending(store, {str(index): number for index, number in prepared.ids.items()}, refresh=True)
-    for index, total in totals.items():
-        if total:
-            written, refused_before = 0, tally.counts["dead_letters"]
-            with progress.stage(f"export {index}", total) as advance:
-                for results in _pushed(store, prepared, index, run_id):
-                    written += _count_pushed(results, tally)
-                    refused = tally.counts["dead_letters"] - refused_before
-                    advance(len(results), written=written, dead_letters=refused)
+    # What the first statement sees is what will be sent, and the daily counts are computed after it: an item that
+    # another run changes in between stays pending, and with it the need to count again.
+    with store.reading() as reader:
+        items_pending = exports.count_pending_documents(reader, "classifications", prepared.ids["classifications"])
+        with store.transaction() as connection:
+            _refresh_daily_counts(connection, items_pending)
+            days_pending = exports.count_pending_documents(connection, "daily", prepared.ids["daily"])
+        if days_pending:
+            with store.reading() as days_reader, progress.stage("export daily", days_pending) as advance:
+                count_pushed(pushed(store, days_reader, prepared, "daily", run_id), tally, advance)
+        if items_pending:
+            with progress.stage("export classifications", items_pending) as advance:
+                count_pushed(pushed(store, reader, prepared, "classifications", run_id), tally, advance)
 
 
 def export_runs(store: Store, prepared: PreparedSink, run_id: int) -> None:
@@ -81,8 +105,9 @@ def export_runs(store: Store, prepared: PreparedSink, run_id: int) -> None:
     Raises:
         UnavailableError: the sink kept failing; the records go with the next run.
     """
-    for _ in _pushed(store, prepared, "runs", run_id):
-        pass
+    with store.reading() as reader:
+        for _ in pushed(store, reader, prepared, "runs", run_id):
+            pass
     prepared.sink.refresh()
 
 
@@ -94,51 +119,53 @@ def count_waiting_documents(store: Store, prefix: str | None, *, refresh: bool) 
     """
     with store.transaction() as connection:
         sink_ids = exports.select_newest_sinks(connection, prefix) if prefix is not None else {}
-    return sum(_count_pending(store, sink_ids, refresh=refresh).values())
-
-
-def _count_pending(store: Store, sink_ids: Mapping[str, int], *, refresh: bool) -> dict[IndexName, int]:
-    """How many documents of each trend index the sink lacks, with `refresh` the daily counts brought up to date first.
-
-    They can only differ from the truth where a document is pending or a UTC day has begun. The daily documents are
-    sent before the others: a run that is killed in between leaves those pending, and so the next one looks again.
-    """
-    with store.transaction() as connection:
         items_pending = exports.count_pending_documents(connection, "classifications", sink_ids.get("classifications"))
-        if refresh and (items_pending or exports.day_has_begun(connection)):
-            exports.refresh_daily_counts(connection)
-        days_pending = exports.count_pending_documents(connection, "daily", sink_ids.get("daily"))
-    return {"daily": days_pending, "classifications": items_pending}
+        if refresh:
+            _refresh_daily_counts(connection, items_pending)
+        return items_pending + exports.count_pending_documents(connection, "daily", sink_ids.get("daily"))
 
 
-def wait_for_lock(store: Store, identity: str) -> None:
+def _refresh_daily_counts(connection: Connection, items_pending: int) -> None:
+    """Brings the daily counts up to date: they can differ only where a document is pending or a UTC day has begun."""
+    if items_pending or exports.day_has_begun(connection):
+        exports.refresh_daily_counts(connection)
+
+
+def wait_for_lock(store: Store, identity: str, seconds: float = _LOCK_SECONDS) -> None:
     """Waits until no other run exports to the sink whose index has this identity.
 
     Raises:
-        LockedError: another run has been exporting to it for a minute.
+        LockedError: another run has been exporting to it for that long.
     """
-    end = monotonic() + _LOCK_SECONDS
+    end = monotonic() + seconds
     while not store.try_lock(f"export {identity}"):
         if monotonic() > end:
             raise LockedError("another run is exporting to the same index; its or the next run's export has the rest")
         sleep(0.5)
 
 
-def _pushed(store: Store, prepared: PreparedSink, index: IndexName, run_id: int) -> Iterator[Sequence[PushResult]]:
-    """Pushes what the sink lacks; each chunk is remembered as soon as the sink acknowledged it."""
+def pushed(
+    store: Store, reader: Connection, prepared: PreparedSink, index: IndexName, run_id: int
+) -> Iterator[Sequence[PushResult]]:
+    """Pushes what the sink lacks by what `reader` sees; each chunk is remembered once the sink acknowledged it."""
     sink_id = prepared.ids[index]
-    with store.reading() as reader:
-        for results in prepared.sink.push(index, exports.stream_pending_documents(reader, index, sink_id)):
-            with store.transaction() as connection:
-                exports.insert_push_results(connection, sink_id, results, run_id)
-            yield results
+    for results in prepared.sink.push(index, exports.stream_pending_documents(reader, index, sink_id)):
+        with store.transaction() as connection:
+            exports.insert_push_results(connection, sink_id, results, run_id)
+        yield results
 
 
-def _count_pushed(results: Sequence[PushResult], tally: Tally) -> int:
-    written = sum(1 for result in results if result.status == "written")
-    tally.counts["documents_written"] += written
-    for result in results:
-        if result.status == "rejected":
-            tally.counts["dead_letters"] += 1
-            tally.note(f"dead letter {result.document.id}: {result.reason}")
+def count_pushed(chunks: Iterator[Sequence[PushResult]], tally: Tally, advance: Advance) -> int:
+    """Counts what is written and what is refused, as it comes; gives how many were written."""
+    written = refused = 0
+    for results in chunks:
+        for result in results:
+            if result.status == "written":
+                written += 1
+                tally.counts["documents_written"] += 1
+            elif result.status == "rejected":
+                refused += 1
+                tally.counts["dead_letters"] += 1
+                tally.note(f"dead letter {result.document.id}: {result.reason}")
+        advance(len(results), written=written, dead_letters=refused)
     return written

@@ -17,7 +17,7 @@ from etl.sinks.base import IndexName, Sink
 from etl.stages.base import Progress, Tally
 from etl.stages.compare_github import GitHubComparison, Mirrored
 from etl.stages.compare_index import IndexComparison
-from etl.stages.export import export_runs, export_stage, look_at_sink, prepare_sink, wait_for_lock
+from etl.stages.export import claim_sink, export_runs, export_stage, look_at_sink, wait_for_lock
 from etl.stages.fingerprint import fingerprint_stage
 from etl.stages.single_items import SingleItems
 from etl.stages.statistics import update_statistics
@@ -158,8 +158,8 @@ class _Verifier:
                 if index not in prepared.identities:
                     rest.add("no_index", index, detail=f"{sink.prefix}-{index}")
             if fix:
-                prepared = prepare_sink(self.store, sink)
-            if "classifications" in prepared.identities:
+                prepared = claim_sink(self.store, sink)
+            elif "classifications" in prepared.identities:
                 wait_for_lock(self.store, prepared.identities["classifications"])
             side = IndexComparison(self.store, prepared, wanted, rest if self.plan.is_all else None, stored_keys)
             side.compare(self.progress, fix=fix)

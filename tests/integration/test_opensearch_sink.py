@@ -1,13 +1,8 @@
 """The OpenSearch sink on real servers, of both majors."""
 
 import json
-import os
-import signal
-import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from secrets import token_hex
 from typing import Any, get_args
 
@@ -17,7 +12,6 @@ from opensearchpy import OpenSearch
 from etl.errors import ConfigurationError, StopError, UnavailableError
 from etl.records import Document, PushResult
 from etl.resources import resource_folder
-from etl.servers.opensearch import opensearch_status, start_opensearch, stop_opensearch
 from etl.sinks.base import IndexName
 from etl.sinks.opensearch import OpenSearchSink
 
@@ -137,6 +131,7 @@ def test_a_field_that_the_live_mapping_lacks_is_added(url: str, prefix: str, cli
     path = resource_folder("schemas") / "opensearch" / "runs.json"
     older = json.loads(path.read_bytes())
     del older["mappings"]["properties"]["cost_usd"]
+    del older["mappings"]["_meta"]["fields"]
     client.indices.create(index=f"{prefix}-runs-v1", body=older)
     sink = OpenSearchSink(url, prefix)
     sink.prepare()
@@ -152,12 +147,32 @@ def make_index(client: OpenSearch, name: str, alias: str | None = None, **mappin
     client.indices.create(index=name, body=body)
 
 
+def make_indices(client: OpenSearch, *names: str, alias: str | None = None) -> None:
+    for name in names:
+        make_index(client, name, alias)
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
         (lambda client, name: make_index(client, name), "is an index but must be an alias; .*delete it"),
-        (lambda client, name: make_index(client, f"{name}-v7", name), "points to .*-daily-v7, but this release writes"),
-        (lambda client, name: make_index(client, f"{name}-v1"), "has mapping version None, .* ISSUETIDE_INDEX_PREFIX"),
+        (lambda client, name: make_index(client, f"{name}-x", name), "points to .*-daily-x, but this release writes"),
+        (
+            lambda client, name: make_indices(client, f"{name}-v7", f"{name}-v8", alias=name),
+            "points to .*-daily-v7, .*-daily-v8, but it must lead to one of them",
+        ),
+        (
+            lambda client, name: make_indices(client, f"{name}-v7", f"{name}-v8"),
+            "nothing has the alias .*-daily-v7, .*-daily-v8 can have had it",
+        ),
+        (
+            lambda client, name: make_index(client, f"{name}-v7", name),
+            "daily-v7, .* has mapping version None, .*`issuetide index rebuild`",
+        ),
+        (
+            lambda client, name: make_index(client, f"{name}-v1"),
+            "has mapping version None, .*`issuetide index rebuild`",
+        ),
         (
             lambda client, name: make_index(client, f"{name}-v1", _meta={"schema_version": 2}),
             "has mapping version 2, but this release writes 1",
@@ -169,7 +184,16 @@ def make_index(client: OpenSearch, name: str, alias: str | None = None, **mappin
             "maps the field `opened` in another way",
         ),
     ],
-    ids=["an index", "another index", "no version", "a newer version", "another type"],
+    ids=[
+        "an index",
+        "another index",
+        "two",
+        "two without",
+        "another name",
+        "no version",
+        "a newer version",
+        "another type",
+    ],
 )
 def test_a_name_that_is_taken_by_something_else_is_refused(
     url: str, prefix: str, client: OpenSearch, spoil: Callable[[OpenSearch, str], None], message: str
@@ -341,99 +365,6 @@ def test_check_finds_nothing_wrong_and_makes_nothing(url: str, prefix: str, clie
     assert list(after["opensearch indices"].facts.values()) == list(identities.values())
     assert set(after) == {"opensearch", "opensearch health", "opensearch indices", "opensearch disk"}
     assert {check.status for check in after.values()} <= {"ok", "warning"}
-
-
-class Relay:
-    """A loopback port that stays the same while the server behind it is killed and comes back on another one."""
-
-    def __init__(self) -> None:
-        self.target = 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            try:
-                far = socket.create_connection(("127.0.0.1", self.target))
-            except OSError:
-                near.close()
-                continue
-            for source, drain in ((near, far), (far, near)):
-                threading.Thread(target=self._pour, args=(source, drain), daemon=True).start()
-
-    def _pour(self, source: socket.socket, drain: socket.socket) -> None:
-        try:
-            while data := source.recv(1 << 16):
-                drain.sendall(data)
-        except OSError:
-            pass  # The other direction ended both, or the server was killed: either way the connection is over.
-        for end in (source, drain):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
-        source.close()
-
-    def close(self) -> None:
-        """No further connections."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-
-@pytest.fixture
-def relay() -> Iterator[Relay]:
-    opened = Relay()
-    yield opened
-    opened.close()
-
-
-@pytest.mark.opensearch
-@pytest.mark.kill
-def test_a_server_killed_during_a_push_and_started_again_loses_no_document(
-    relay: Relay, server_folder: Path, opensearch_distributions: Path, opensearch_url: str
-) -> None:
-    del opensearch_url  # asked for so that the distribution is there: nothing is downloaded inside a test
-    folder = server_folder / "killed"
-    pauses: list[float] = []
-
-    def start() -> None:
-        server = start_opensearch(folder, distributions=opensearch_distributions, wait_seconds=240)
-        relay.target = int(server.rpartition(":")[2])
-
-    def kill() -> None:
-        pid = opensearch_status(folder).pid
-        assert pid is not None
-        os.kill(pid, signal.SIGKILL)
-        threading.Thread(target=start, daemon=True).start()
-
-    def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-        time.sleep(seconds)
-
-    def documents() -> Iterator[Document]:
-        for number in range(20_000):
-            if number == 7_000:
-                kill()
-            yield Document(f"d{number}", number, json.dumps({"number": number, "title": "x" * 500}))
-
-    try:
-        start()
-        sink = OpenSearchSink(relay.url, "killed", chunk_bytes=1 << 20, sleep=sleep)
-        identities = sink.prepare()
-        results = push(sink, *documents())
-        assert pauses
-        assert len(results) == 20_000
-        assert {result.status for result in results} == {"written"}
-        assert sink.prepare() == identities
-        sink.refresh()
-        assert sink.count("classifications") == 20_000
-    finally:
-        stop_opensearch(folder)
 
 
 def test_what_is_held_is_told_with_versions_before_any_refresh(sink: OpenSearchSink) -> None:

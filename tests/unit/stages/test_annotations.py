@@ -258,13 +258,15 @@ def review(store: Store, plan: Plan, number: int, category: str, annotator: str,
     return store_reviews(store, plan.tasks[0], [FilledRow(2, 42, "issue", number, None, chosen, why)], annotator)
 
 
-def test_a_review_changes_no_answer_and_reading_it_twice_changes_nothing(store: Store, plan: Plan) -> None:
+def test_a_review_changes_no_answer_and_reading_it_twice_sends_its_document_once(store: Store, plan: Plan) -> None:
     run_with(store, plan, CRASH)
     before = rows(store, "SELECT row_version FROM items")
     assert review(store, plan, 1, "feature", "ana", "said so") == Reviewed(1, 0, 0)
+    reviewed = rows(store, "SELECT row_version FROM items")
+    assert reviewed > before  # its document says whether the reviewers agree
     assert review(store, plan, 1, "feature", "ana", "said so") == Reviewed(0, 0, 1)
     assert rows(store, "SELECT category, overridden FROM issue_categories") == [("bug", False)]
-    assert rows(store, "SELECT row_version FROM items") == before
+    assert rows(store, "SELECT row_version FROM items") == reviewed
     assert rows(store, "SELECT annotator, categories, text_hash = (SELECT text_hash FROM texts) FROM annotations") == [
         ("ana", ["feature"], True)
     ]
