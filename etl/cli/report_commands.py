@@ -1,4 +1,4 @@
-"""`report` and `dashboards import`: the trends, on the terminal, as a file, in OpenSearch Dashboards."""
+"""`report`: the trends, on the terminal or as a file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,18 +8,14 @@ import typer
 from sqlalchemy import Connection
 
 from etl.cli import wiring
-from etl.cli.options import Json
-from etl.cli.output import print_json, stop
+from etl.cli.output import stop
 from etl.db.queries import inspection
 from etl.errors import ConfigurationError
-from etl.report.words import count_words
 from etl.settings import read_settings
 from etl.tasks import Task, load_tasks, select_tasks
 
 if TYPE_CHECKING:
     from etl.report.data import ReportData
-
-dashboards_app = typer.Typer(no_args_is_help=True, help="The dashboards for OpenSearch Dashboards.")
 
 
 @stop
@@ -93,45 +89,3 @@ def _print_answers(
     else:
         issues = select_answered_issues(connection, tasks[0].name, tuple(repositories))
     typer.echo(render_json(issues, tasks[0]) if as_json else render_csv(issues, tasks[0]), nl=False)
-
-
-@dashboards_app.command("import")
-@stop
-def dashboards_import_command(
-    url: Annotated[
-        str | None, typer.Option("--url", metavar="URL", help="OpenSearch Dashboards; default DASHBOARDS_URL.")
-    ] = None,
-    tenant: Annotated[
-        str | None,
-        typer.Option("--tenant", metavar="NAME", help="Tenant of the security plugin; `global` is everyone's."),
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option("--task", "-t", metavar="NAME", help="The task that is shown first.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Import the dashboards and read every object back. Safe to repeat."""
-    from dataclasses import asdict
-
-    from etl.dashboards.importing import import_dashboards
-    from etl.resources import resource_folder
-
-    settings = read_settings()
-    address = url or (settings.dashboards_url.get_secret_value() if settings.dashboards_url else None)
-    if address is None:
-        raise ConfigurationError("no address: set DASHBOARDS_URL or give --url, for example http://127.0.0.1:5601")
-    imported = import_dashboards(
-        address,
-        resource_folder("dashboards"),
-        tenant=tenant,
-        prefix=settings.issuetide_index_prefix,
-        ca_file=settings.opensearch_ca_file,
-        task=task,
-    )
-    if as_json:
-        print_json([asdict(entry) for entry in imported])
-        return
-    for entry in imported:
-        typer.echo(f"{entry.status:<8} {entry.type:<14} {entry.id:<44} {entry.title}")
-    objects = count_words(len(imported), "object")
-    typer.echo(f"{objects} imported and read back; open {wiring.shown_host(address)}/app/dashboards")

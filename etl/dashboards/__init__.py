@@ -1,5 +1,5 @@
-"""The dashboards as code: built, checked, turned into searches, and imported into OpenSearch Dashboards.
+"""The dashboards: built, checked, asked and drawn without Dashboards; brought into an OpenSearch Dashboards and back.
 
-`build` writes the shipped file, `saved_objects` reads and checks such files, `search` tells a panel as a search, and
-`importing` brings them into a Dashboards.
+`build` writes the shipped files, `checking` says what is wrong with such files, `panels` asks an index what each panel
+would show, `preview` draws that, `importing` and `exporting` are the way into a Dashboards and back.
 """

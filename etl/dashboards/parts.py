@@ -16,6 +16,8 @@ from etl.dashboards.saved_objects import (
 
 Json = dict[str, Any]
 
+OURS = "Issuetide: "
+"""How the titles of ours begin in the lists of Dashboards; on a dashboard they are without."""
 _INDEX_REFERENCE = "kibanaSavedObjectMeta.searchSourceJSON.index"
 
 
@@ -51,14 +53,22 @@ def index_pattern(index: str, time_field: str, formats: Mapping[str, Json]) -> S
     return saved_object("index-pattern", f"issuetide-{index}", attributes, ())
 
 
-def visualization(identifier: str, title: str, state: Json, index: str, query: str = "") -> SavedObject:
-    """A panel over an index pattern: `state` is its type, aggregations and parameters."""
+def visualization(
+    identifier: str,
+    title: str,
+    state: Json,
+    index: str,
+    query: str = "",
+    *,
+    colours: Mapping[str, str] | None = None,
+) -> SavedObject:
+    """A panel over an index pattern: `state` is its type, aggregations and parameters; colours by a part's name."""
     attributes = {
-        "title": title,
+        "title": OURS + title,
         "description": "",
         "version": 1,
-        "visState": compact_json({"title": title, **state}),
-        "uiStateJSON": "{}",
+        "visState": compact_json({"title": OURS + title, **state}),
+        "uiStateJSON": compact_json({"vis": {"colors": dict(colours)}} if colours else {}),
         "kibanaSavedObjectMeta": search_source(query),
     }
     return saved_object("visualization", identifier, attributes, [("index-pattern", index, _INDEX_REFERENCE)])
@@ -68,10 +78,10 @@ def markdown(identifier: str, title: str, words: str) -> SavedObject:
     """A panel of words."""
     params = {"markdown": words, "fontSize": 12, "openLinksInNewTab": False}
     attributes = {
-        "title": title,
+        "title": OURS + title,
         "description": "",
         "version": 1,
-        "visState": compact_json({"title": title, "type": "markdown", "aggs": [], "params": params}),
+        "visState": compact_json({"title": OURS + title, "type": "markdown", "aggs": [], "params": params}),
         "uiStateJSON": "{}",
         "kibanaSavedObjectMeta": {"searchSourceJSON": "{}"},
     }
@@ -81,7 +91,7 @@ def markdown(identifier: str, title: str, words: str) -> SavedObject:
 def saved_search(identifier: str, title: str, index: str, query: str, columns: Sequence[str], sort: str) -> SavedObject:
     """A table of documents, newest by `sort` first."""
     attributes = {
-        "title": title,
+        "title": OURS + title,
         "description": "",
         "hits": 0,
         "columns": list(columns),
@@ -97,47 +107,85 @@ def aggregation(identifier: str, kind: str, schema: str, **params: Any) -> Json:
     return {"id": identifier, "enabled": True, "type": kind, "schema": schema, "params": params}
 
 
-def by_time(field: str) -> Json:
-    """Bars along the time axis, as wide as Dashboards finds fit."""
+def by_time(field: str, interval: str = "auto", *, schema: str = "segment", label: str = "") -> Json:
+    """Bars along the time axis: 'd', 'w', 'M', or as wide as Dashboards finds fit."""
+    named = {"customLabel": label} if label else {}
     return aggregation(
         "2",
         "date_histogram",
-        "segment",
+        schema,
         field=field,
         useNormalizedOpenSearchInterval=True,
         scaleMetricValues=False,
-        interval="auto",
+        interval=interval,
         drop_partials=False,
         min_doc_count=1,
         extended_bounds={},
+        **named,
     )
 
 
 def by_terms(
-    field: str, schema: str, label: str, *, order_by: str = "1", size: int = 20, identifier: str = "3"
+    field: str,
+    schema: str,
+    label: str,
+    *,
+    order_by: str = "1",
+    size: int = 20,
+    identifier: str = "3",
+    ascending: bool | None = None,
+    missing: str | None = None,
 ) -> Json:
-    """One part per value of `field`, the `size` largest by metric `order_by`, or by name (`_key`)."""
+    """One part per value of `field`, the `size` largest by metric `order_by`, or by name (`_key`).
+
+    missing: the name of one more part, for documents without the field.
+    """
+    upwards = order_by == "_key" if ascending is None else ascending
     return aggregation(
         identifier,
         "terms",
         schema,
         field=field,
         orderBy=order_by,
-        order="asc" if order_by == "_key" else "desc",
+        order="asc" if upwards else "desc",
         size=size,
         otherBucket=False,
         otherBucketLabel="Other",
-        missingBucket=False,
-        missingBucketLabel="Missing",
+        missingBucket=missing is not None,
+        missingBucketLabel=missing or "Missing",
         customLabel=label,
     )
 
 
+def by_queries(queries: Mapping[str, str], schema: str, *, identifier: str = "3") -> Json:
+    """One part per Lucene query, by its name."""
+    filters = [{"input": {"query": query, "language": "lucene"}, "label": label} for label, query in queries.items()]
+    return aggregation(identifier, "filters", schema, filters=filters)
+
+
+def metrics(kind: str, fields: Mapping[str, tuple[str, str]], schema: str = "metric") -> list[Json]:
+    """One metric of the same kind per entry: id -> (field, label)."""
+    return [
+        aggregation(identifier, kind, schema, field=field, customLabel=label)
+        for identifier, (field, label) in fields.items()
+    ]
+
+
 def chart_params(
-    kind: str, metrics: Mapping[str, str], axis_title: str, *, stacked: bool = True, sideways: bool = False
+    kind: str,
+    labels: Mapping[str, str],
+    axis_title: str,
+    *,
+    stacked: bool = True,
+    shares: bool = False,
+    drawn: Mapping[str, str] | None = None,
 ) -> Json:
-    """Parameters of an area, line, histogram or horizontal bar chart; `metrics` is aggregation id -> label."""
-    shape = "histogram" if kind == "horizontal_bar" else kind
+    """Parameters of an area, line, histogram or horizontal bar chart; `labels` is metric id -> label.
+
+    shares: every bar is as high as the others, its parts are shares of it. drawn: metric id -> another shape.
+    """
+    sideways = kind == "horizontal_bar"
+    shape = "histogram" if sideways else kind
     return {
         "type": shape,
         "grid": {"categoryLines": False, "valueAxis": "ValueAxis-1"},
@@ -161,7 +209,7 @@ def chart_params(
                 "position": "bottom" if sideways else "left",
                 "show": True,
                 "style": {},
-                "scale": {"type": "linear", "mode": "normal"},
+                "scale": {"type": "linear", "mode": "percentage" if shares else "normal"},
                 "labels": {"show": True, "rotate": 0, "filter": True, "truncate": 100},
                 "title": {"text": axis_title},
             }
@@ -169,7 +217,7 @@ def chart_params(
         "seriesParams": [
             {
                 "show": True,
-                "type": shape,
+                "type": (drawn or {}).get(identifier, shape),
                 "mode": "stacked" if stacked else "normal",
                 "data": {"id": identifier, "label": label},
                 "valueAxis": "ValueAxis-1",
@@ -178,7 +226,7 @@ def chart_params(
                 "lineWidth": 2,
                 "interpolate": "linear",
             }
-            for identifier, label in metrics.items()
+            for identifier, label in labels.items()
         ],
         "addTooltip": True,
         "addLegend": True,
@@ -207,3 +255,57 @@ def figures_params(font_size: int) -> Json:
             "style": {"bgFill": "#000", "bgColor": False, "labelColor": False, "subText": "", "fontSize": font_size},
         },
     }
+
+
+def ring_params() -> Json:
+    """Parameters of a ring of shares."""
+    return {
+        "type": "pie",
+        "addTooltip": True,
+        "addLegend": True,
+        "legendPosition": "bottom",
+        "isDonut": True,
+        "labels": {"show": True, "values": True, "last_level": True, "truncate": 100},
+    }
+
+
+def table_params(rows: int = 10) -> Json:
+    """Parameters of a table that shows `rows` rows at once."""
+    return {
+        "perPage": rows,
+        "showPartialRows": False,
+        "showMetricsAtAllLevels": False,
+        "showTotal": False,
+        "totalFunc": "sum",
+        "percentageCol": "",
+    }
+
+
+def controls(identifier: str, title: str, index: str, entries: Sequence[tuple[str, str, str, bool]]) -> SavedObject:
+    """Lists to choose from; an entry is (id, field, label, several at once)."""
+    listed, references = [], []
+    for number, (control, field, label, several) in enumerate(entries):
+        name = f"control_{number}_index_pattern"
+        references.append(("index-pattern", index, name))
+        options = {"type": "terms", "multiselect": several, "dynamicOptions": True, "size": 100, "order": "desc"}
+        listed.append(
+            {
+                "id": control,
+                "fieldName": field,
+                "parent": "",
+                "label": label,
+                "type": "list",
+                "options": options,
+                "indexPatternRefName": name,
+            }
+        )
+    params = {"controls": listed, "updateFiltersOnChange": True, "useTimeFilter": False, "pinFilters": False}
+    attributes = {
+        "title": OURS + title,
+        "description": "",
+        "version": 1,
+        "visState": compact_json({"title": OURS + title, "type": "input_control_vis", "aggs": [], "params": params}),
+        "uiStateJSON": "{}",
+        "kibanaSavedObjectMeta": {"searchSourceJSON": "{}"},
+    }
+    return saved_object("visualization", identifier, attributes, references)

@@ -1,11 +1,8 @@
-"""Saved objects, the lines of `dashboards/*.ndjson`: read, checked, and fitted to one installation.
-
-Dashboards itself checks little: a dashboard whose panel is missing, or a visualization that is no JSON, imports with
-`success: true` and fails only when somebody looks at it. So everything that can be known beforehand is checked here.
-"""
+"""Saved objects, the lines of `dashboards/*.ndjson`: read, and fitted to one installation."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,42 +15,6 @@ SavedObject = dict[str, Any]
 SHIPPED_PREFIX = "issuetide"
 MIGRATION_VERSIONS = {"visualization": "7.10.0", "dashboard": "7.9.3", "search": "7.9.3", "index-pattern": "7.6.0"}
 """The last migration of each type, the same in Dashboards 2.19 and 3.x; a newer one makes them refuse the file."""
-
-ATTRIBUTES = {
-    "index-pattern": {"title", "timeFieldName", "fields", "fieldFormatMap"},
-    "search": {"title", "description", "hits", "columns", "sort", "version", "kibanaSavedObjectMeta"},
-    "visualization": {"title", "description", "version", "visState", "uiStateJSON", "kibanaSavedObjectMeta"},
-    "dashboard": {
-        "title",
-        "description",
-        "hits",
-        "version",
-        "timeRestore",
-        "timeFrom",
-        "timeTo",
-        "refreshInterval",
-        "optionsJSON",
-        "panelsJSON",
-        "kibanaSavedObjectMeta",
-    },
-}
-"""What an object of each type may hold and both majors know; anything else is refused by the strict `.kibana` index."""
-
-BUCKETS = frozenset({"terms", "date_histogram", "filters"})
-NUMBERS = frozenset({"number"})
-FIELD_KINDS = {
-    "avg": NUMBERS,
-    "sum": NUMBERS,
-    "median": NUMBERS,
-    "min": NUMBERS | {"date"},
-    "max": NUMBERS | {"date"},
-    "date_histogram": frozenset({"date"}),
-    "terms": frozenset({"string", "number", "boolean", "date"}),
-    "cardinality": frozenset({"string", "number", "boolean", "date"}),
-}
-"""Aggregation -> the kinds of fields it takes; the ones used here, of those Dashboards knows."""
-
-WITHOUT_FIELD = frozenset({"count", "filters", "avg_bucket"})
 
 _KINDS = {
     "keyword": "string",
@@ -69,7 +30,8 @@ _KINDS = {
     "double": "number",
     "scaled_float": "number",
 }
-_WITH_REFERENCES = frozenset({"visState", "panelsJSON", "searchSourceJSON"})
+_LINK = re.compile(r"(\(#/view/)([A-Za-z0-9_.-]+)")
+"""A link to a dashboard in the words of a markdown panel."""
 _META_FIELDS = (("_id", "string"), ("_index", "string"), ("_score", "number"), ("_source", "_source"))
 
 
@@ -85,20 +47,23 @@ def read_saved_objects(folder: Path) -> list[SavedObject]:
     objects: dict[tuple[str, str], SavedObject] = {}
     for path in paths:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            if not line.strip():
+            found = _read_line(line, f"{path} line {number}") if line.strip() else None
+            if found is None:
                 continue
-            found = _read_line(line, f"{path} line {number}")
             key = (found["type"], found["id"])
             if objects.setdefault(key, found) != found:
                 raise ConfigurationError(f"{path} line {number}: {key[0]} {key[1]} is there twice, with other content")
     return list(objects.values())
 
 
-def _read_line(line: str, where: str) -> SavedObject:
+def _read_line(line: str, where: str) -> SavedObject | None:
+    """The object of a line; None for the summary at the end of what Dashboards exports."""
     try:
         found = json.loads(line)
     except json.JSONDecodeError as error:
         raise ConfigurationError(f"{where}: is no JSON: {error}") from None
+    if isinstance(found, dict) and "exportedCount" in found and "type" not in found:
+        return None
     if not isinstance(found, dict) or not isinstance(found.get("attributes"), dict):
         raise ConfigurationError(f"{where}: is no saved object (type, id, attributes)")
     if not isinstance(found.get("type"), str) or not isinstance(found.get("id"), str):
@@ -106,23 +71,28 @@ def _read_line(line: str, where: str) -> SavedObject:
     return found
 
 
-def with_prefix(objects: Iterable[SavedObject], prefix: str) -> list[SavedObject]:
+def with_prefix(objects: Iterable[SavedObject], prefix: str, *, shipped: str = SHIPPED_PREFIX) -> list[SavedObject]:
     """The objects for an installation whose indices are `prefix`-classifications and so on.
 
-    Ids change with the titles of the index patterns, so that two installations can share one Dashboards.
+    Ids change with the titles of the index patterns, so that two installations can share one Dashboards. shipped: the
+    prefix that they have.
     """
 
     def renamed(name: str) -> str:
-        head, dash, tail = name.partition("-")
-        return prefix + dash + tail if head == SHIPPED_PREFIX else name
+        return prefix + name[len(shipped) :] if name.startswith(f"{shipped}-") else name
+
+    def relinked(found: re.Match[str]) -> str:
+        return found[1] + renamed(found[2])
 
     result = []
     for item in objects:
         attributes = dict(item["attributes"])
         if item["type"] == "index-pattern":
             attributes["title"] = renamed(attributes["title"])
+        elif item["type"] == "visualization" and isinstance(attributes.get("visState"), str):
+            attributes["visState"] = _LINK.sub(relinked, attributes["visState"])
         elif prefix != SHIPPED_PREFIX and item["type"] == "dashboard":
-            attributes["title"] = f"{attributes['title']} ({prefix})"
+            attributes["title"] = f"{attributes.get('title')} ({prefix})"
         references = [{**reference, "id": renamed(reference["id"])} for reference in item.get("references", [])]
         result.append({**item, "id": renamed(item["id"]), "attributes": attributes, "references": references})
     return result
@@ -191,135 +161,3 @@ def _pattern_field(name: str, mapped: str) -> dict[str, Any]:
         "aggregatable": mapped != "text",
         "readFromDocValues": mapped != "text",
     }
-
-
-def find_problems(objects: Sequence[SavedObject]) -> list[str]:
-    """What is wrong with a set of objects, one line each: what Dashboards would refuse, or show as a broken panel."""
-    known = {(item["type"], item["id"]): item for item in objects}
-    problems = []
-    for item in objects:
-        where = f"{item['type']} {item['id']}"
-        problems += [f"{where}: {problem}" for problem in _object_problems(item)]
-        problems += [f"{where}: {problem}" for problem in _reference_problems(item, known)]
-        if item["type"] == "visualization":
-            problems += [f"{where}: {problem}" for problem in _visualization_problems(item, known)]
-        elif item["type"] == "search":
-            problems += [f"{where}: {problem}" for problem in _search_problems(item, known)]
-        elif item["type"] == "dashboard":
-            problems += [
-                f"{where}: {problem}" for problem in _panel_problems(json.loads(item["attributes"]["panelsJSON"]))
-            ]
-    return problems
-
-
-def _object_problems(item: SavedObject) -> Iterator[str]:
-    kind = item["type"]
-    if kind not in ATTRIBUTES:
-        yield f"the type {kind!r} is not known to both Dashboards 2.19 and 3.x"
-        return
-    for name in sorted(set(item["attributes"]) - ATTRIBUTES[kind]):
-        yield f"the attribute {name!r} is not known to both Dashboards 2.19 and 3.x"
-    if item.get("migrationVersion") != {kind: MIGRATION_VERSIONS[kind]}:
-        yield f"migrationVersion is {item.get('migrationVersion')}, must be {{{kind!r}: {MIGRATION_VERSIONS[kind]!r}}}"
-    for name in ("visState", "uiStateJSON", "panelsJSON", "optionsJSON", "fields", "fieldFormatMap"):
-        try:
-            json.loads(item["attributes"].get(name, "{}"))
-        except json.JSONDecodeError as error:
-            yield f"{name} is no JSON: {error}"
-
-
-def _reference_names(value: object) -> Iterator[str]:
-    """Every name that some `…RefName` inside `value` asks for, JSON inside attributes included."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key.endswith("RefName"):
-                yield inner
-            else:
-                yield from _reference_names(json.loads(inner) if key in _WITH_REFERENCES else inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _reference_names(inner)
-
-
-def _reference_problems(item: SavedObject, known: Mapping[tuple[str, str], SavedObject]) -> Iterator[str]:
-    references = item.get("references", [])
-    asked = set(_reference_names(item["attributes"]))
-    given = {reference["name"] for reference in references}
-    for name in sorted(asked - given):
-        yield f"{name} has no reference"
-    for reference in references:
-        if reference["name"] not in asked:
-            yield f"the reference {reference['name']} is used nowhere"
-        if (reference["type"], reference["id"]) not in known:
-            yield f"{reference['type']} {reference['id']} is in none of the files"
-
-
-def fields_by_name(item: SavedObject, known: Mapping[tuple[str, str], SavedObject]) -> dict[str, dict[str, Any]]:
-    """The fields of the index pattern that `item` reads, by name."""
-    for reference in item.get("references", []):
-        pattern = known.get(("index-pattern", reference["id"]))
-        if pattern is not None:
-            return {field["name"]: field for field in json.loads(pattern["attributes"]["fields"])}
-    return {}
-
-
-def _visualization_problems(item: SavedObject, known: Mapping[tuple[str, str], SavedObject]) -> Iterator[str]:
-    fields = fields_by_name(item, known)
-    state = json.loads(item["attributes"]["visState"])
-    metrics = {agg["id"] for agg in state["aggs"] if agg["type"] not in BUCKETS}
-    for agg in state["aggs"]:
-        params = agg["params"]
-        for part in (agg, params.get("customBucket"), params.get("customMetric")):
-            if part is not None:
-                yield from _field_problems(part, fields)
-        if params.get("orderBy", "_key") not in metrics | {"_key"}:
-            yield f"aggregation {agg['id']} is ordered by {params['orderBy']!r}, which is no metric"
-    for series in state["params"].get("seriesParams", []):
-        if series["data"]["id"] not in metrics:
-            yield f"a series shows {series['data']['id']!r}, which is no metric"
-    for control in state["params"].get("controls", []):
-        if control["fieldName"] not in fields:
-            yield f"the control {control['label']!r} is on {control['fieldName']!r}, which is no field"
-
-
-def _field_problems(agg: Mapping[str, Any], fields: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    if agg["type"] in WITHOUT_FIELD:
-        return
-    if agg["type"] not in FIELD_KINDS:
-        yield f"the aggregation {agg['type']!r} is not one that is checked here"
-        return
-    field = fields.get(agg["params"].get("field", ""))
-    if field is None:
-        yield f"{agg['type']} is asked of {agg['params'].get('field')!r}, which is no field"
-    elif field["type"] not in FIELD_KINDS[agg["type"]] or not field["aggregatable"]:
-        yield f"{agg['type']} cannot be asked of {field['name']!r}, a field of type {field['esTypes']}"
-
-
-def _search_problems(item: SavedObject, known: Mapping[tuple[str, str], SavedObject]) -> Iterator[str]:
-    fields = fields_by_name(item, known)
-    for name in item["attributes"]["columns"]:
-        if name not in fields:
-            yield f"the column {name!r} is no field"
-    for name, _ in item["attributes"]["sort"]:
-        if name not in fields or not fields[name]["aggregatable"]:
-            yield f"cannot be sorted by {name!r}"
-
-
-def _panel_problems(panels: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    taken: dict[tuple[int, int], str] = {}
-    seen: set[str] = set()
-    for panel in panels:
-        index, grid = panel["panelIndex"], panel["gridData"]
-        if index in seen:
-            yield f"panel {index} is there twice"
-        seen.add(index)
-        if grid["i"] != index:
-            yield f"panel {index} has the grid index {grid['i']}"
-        if grid["x"] < 0 or grid["x"] + grid["w"] > 48:
-            yield f"panel {index} reaches beyond the 48 columns"
-        cells = [
-            (x, y) for x in range(grid["x"], grid["x"] + grid["w"]) for y in range(grid["y"], grid["y"] + grid["h"])
-        ]
-        for other in sorted({taken[cell] for cell in cells if cell in taken}):
-            yield f"panel {index} lies over panel {other}"
-        taken.update(dict.fromkeys(cells, index))

@@ -1,12 +1,17 @@
-"""A visualization as the search that Dashboards would send: for tests, checks and previews without Dashboards."""
+"""A panel as the search that Dashboards would send: for checks and previews without Dashboards."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from etl.dashboards.saved_objects import BUCKETS, SavedObject, search_source
+from etl.dashboards.checking import BUCKETS, PIPELINES
+from etl.dashboards.saved_objects import SavedObject, search_source
 from etl.errors import ConfigurationError
+
+MISSING = "__missing__"
+"""The key of a part for documents without the field, as Dashboards asks for it; a panel shows its label."""
 
 _AUTO_STEPS = (
     (timedelta(days=4), "hour"),
@@ -18,6 +23,39 @@ _AUTO_STEPS = (
 
 _INTERVALS = {"h": "hour", "d": "day", "w": "week", "M": "month", "y": "year"}
 _METRICS = frozenset({"avg", "sum", "min", "max", "cardinality"})
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "M": 2_629_746, "y": 31_556_952}
+_MOMENT = re.compile(r"now(?:(?P<sign>[+-])(?P<count>\d{1,5})(?P<unit>[smhdwMy]))?(?:/[smhdwMy])?")
+
+
+def read_moment(words: str, now: datetime) -> datetime:
+    """The moment that words such as 'now', 'now-2y', 'now-7d/d' or '2026-03-04' say; a rounding is left out.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    found = _MOMENT.fullmatch(words)
+    try:
+        if found is None:
+            moment = datetime.fromisoformat(words)
+            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        if found["count"] is None:
+            return now
+        distance = timedelta(seconds=int(found["count"]) * _UNITS[found["unit"]])
+        return now - distance if found["sign"] == "-" else now + distance
+    except (ValueError, OverflowError):
+        raise ConfigurationError(f"{words!r} is no time: write it like now, now-2y, now-30d or 2026-03-04") from None
+
+
+def time_filter(field: str, start: str, end: str) -> dict[str, Any]:
+    """The filter of the time range that a dashboard shows: from `start` to `end`, as `read_moment` takes them."""
+    limits = {"gte": start, "lte": end, "format": "strict_date_optional_time"}
+    return {"meta": {}, "query": {"range": {field: limits}}}
+
+
+def phrase_filter(field: str, values: Sequence[str]) -> dict[str, Any]:
+    """The filter of a pill: `field` is one of `values`."""
+    phrases = [{"match_phrase": {field: value}} for value in values]
+    return {"meta": {"key": field}, "query": {"bool": {"should": phrases, "minimum_should_match": 1}}}
 
 
 def search_body(
@@ -42,9 +80,9 @@ def search_body(
     for agg in metrics:
         inner.update(_metric(agg, span))
     for agg in reversed(buckets):
-        level: dict[str, Any] = {agg["id"]: {agg["type"]: _bucket(agg, metrics, span)}}
+        level: dict[str, Any] = {agg["id"]: _bucket(agg, metrics, span)}
         if inner:
-            level[agg["id"]]["aggs"] = inner
+            level[agg["id"]].setdefault("aggs", {}).update(inner)
         inner = level
     body: dict[str, Any] = {"size": 0, "track_total_hits": True, "query": query_clause(query, filters)}
     if inner:
@@ -96,41 +134,107 @@ def lucene_clause(words: str) -> dict[str, Any]:
     return {"query_string": {"query": words, "analyze_wildcard": True}}
 
 
+def controls_body(state: Mapping[str, Any], filters: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """The body of a `_search` for what controls offer: the values of lists, the bounds of ranges."""
+    aggregations: dict[str, Any] = {}
+    for control in state["params"]["controls"]:
+        if control["type"] == "list":
+            size = control["options"].get("size", 10)
+            aggregations[control["id"]] = {"terms": {"field": control["fieldName"], "size": size}}
+        else:
+            aggregations[control["id"]] = {"stats": {"field": control["fieldName"]}}
+    return {"size": 0, "track_total_hits": True, "query": query_clause(None, filters), "aggs": aggregations}
+
+
 def _metric(agg: Mapping[str, Any], span: timedelta) -> dict[str, Any]:
-    params, identifier = agg["params"], agg["id"]
-    if agg["type"] == "count":
+    """The aggregation of a metric by its id, and what it needs beside it; empty for a count."""
+    params, identifier, kind = agg["params"], agg["id"], agg["type"]
+    if kind == "count":
         return {}
-    if agg["type"] in _METRICS:
-        return {identifier: {agg["type"]: {"field": params["field"]}}}
-    if agg["type"] == "median":
-        return {identifier: {"percentiles": {"field": params["field"], "percents": [50]}}}
-    if agg["type"] == "avg_bucket":
-        bucket, metric = params["customBucket"], params["customMetric"]
+    if kind in _METRICS:
+        return {identifier: {kind: {"field": params["field"]}}}
+    if kind in {"median", "percentiles"}:
+        return {identifier: {"percentiles": {"field": params["field"], "percents": _percents(agg)}}}
+    if kind == "percentile_ranks":
+        return {identifier: {"percentile_ranks": {"field": params["field"], "values": params["values"]}}}
+    if kind == "std_dev":
+        return {identifier: {"extended_stats": {"field": params["field"]}}}
+    if kind == "top_hits":
+        order = [{params["sortField"]: {"order": params.get("sortOrder", "desc")}}]
+        return {identifier: {"top_hits": {"size": int(params["size"]), "sort": order, "_source": [_stored(params)]}}}
+    if kind in PIPELINES:
+        return _pipeline(agg, span)
+    raise ConfigurationError(f"the metric {kind!r} cannot be told as a search here")
+
+
+def _pipeline(agg: Mapping[str, Any], span: timedelta) -> dict[str, Any]:
+    params, identifier = agg["params"], agg["id"]
+    inner = params.get("customMetric")
+    if "customBucket" in params:
+        bucket, metric = params["customBucket"], inner
+        path = bucket["id"] + (f">{metric['id']}" if metric["type"] != "count" else ">_count")
         return {
-            bucket["id"]: {bucket["type"]: _bucket(bucket, [], span), "aggs": _metric(metric, span)},
-            identifier: {"avg_bucket": {"buckets_path": f"{bucket['id']}>{metric['id']}"}},
+            bucket["id"]: {**_bucket(bucket, [], span), "aggs": _metric(metric, span)},
+            identifier: {agg["type"]: {"buckets_path": path}},
         }
-    raise ConfigurationError(f"the metric {agg['type']!r} cannot be told as a search here")
+    if inner is not None:
+        path = inner["id"] if inner["type"] != "count" else "_count"
+        return {**_metric(inner, span), identifier: {agg["type"]: {"buckets_path": path}}}
+    return {identifier: {agg["type"]: {"buckets_path": params["metricAgg"]}}}
+
+
+def _percents(agg: Mapping[str, Any]) -> list[float]:
+    return [50] if agg["type"] == "median" else list(agg["params"].get("percents", (1, 5, 25, 50, 75, 95, 99)))
+
+
+def _stored(params: Mapping[str, Any]) -> str:
+    """The name in the document of a top hit's field: a sub-field such as `title.keyword` is no part of it."""
+    return str(params["field"]).removesuffix(".keyword")
 
 
 def _bucket(agg: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], span: timedelta) -> dict[str, Any]:
-    params = agg["params"]
-    if agg["type"] == "terms":
-        ordered_by = {metric["id"]: metric for metric in metrics}.get(params["orderBy"])
-        key = params["orderBy"]
-        if ordered_by is not None and ordered_by["type"] == "count":
-            key = "_count"
-        elif ordered_by is not None and ordered_by["type"] == "median":
-            key = f"{key}.50"
-        return {"field": params["field"], "size": params["size"], "order": {key: params["order"]}}
-    if agg["type"] == "filters":
-        return {"filters": {entry["label"]: lucene_clause(entry["input"]["query"]) for entry in params["filters"]}}
+    """The aggregation of a bucket, without what is inside."""
+    params, kind = agg["params"], agg["type"]
+    if kind == "terms":
+        return _terms(params, metrics, span)
+    if kind == "filters":
+        named = {entry["label"] or entry["input"]["query"]: entry["input"] for entry in params["filters"]}
+        return {"filters": {"filters": {label: query_clause(query, ()) for label, query in named.items()}}}
+    if kind in {"range", "date_range"}:
+        return {kind: {"field": params["field"], "ranges": params["ranges"]}}
+    if kind == "histogram":
+        least = 0 if params.get("min_doc_count") else 1
+        return {kind: {"field": params["field"], "interval": float(params["interval"]), "min_doc_count": least}}
+    if kind == "significant_terms":
+        return {kind: {"field": params["field"], "size": params["size"]}}
     interval = _INTERVALS.get(params["interval"]) or next(
         (step for limit, step in _AUTO_STEPS if span <= limit), "year"
     )
     return {
-        "field": params["field"],
-        "calendar_interval": interval,
-        "time_zone": "UTC",
-        "min_doc_count": params["min_doc_count"],
+        kind: {
+            "field": params["field"],
+            "calendar_interval": interval,
+            "time_zone": "UTC",
+            "min_doc_count": params.get("min_doc_count", 1),
+        }
     }
+
+
+def _terms(params: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], span: timedelta) -> dict[str, Any]:
+    key = params["orderBy"]
+    beside: dict[str, Any] = {}
+    ordered_by = {metric["id"]: metric for metric in metrics}.get(key)
+    if key == "custom":
+        ordered_by = params["orderAgg"]
+        key = ordered_by["id"]
+    if ordered_by is not None:
+        # Beside every part that is ordered by it, not only the innermost.
+        beside = _metric(ordered_by, span)
+    if ordered_by is not None and ordered_by["type"] == "count":
+        key = "_count"
+    elif ordered_by is not None and ordered_by["type"] in {"median", "percentiles"}:
+        key = f"{key}.{_percents(ordered_by)[0]:g}"
+    body = {"field": params["field"], "size": params["size"], "order": {key: params["order"]}}
+    if params.get("missingBucket"):
+        body["missing"] = MISSING
+    return {"terms": body, "aggs": beside} if beside else {"terms": body}

@@ -16,6 +16,7 @@ LEFT, RIGHT, TOP, BOTTOM = 46.0, 10.0, 10.0, 26.0
 """Room around the plot for the axes' labels, in the SVG's own units (CSS pixels at full width)."""
 
 _LABEL_WIDTH = 62.0
+_WIDEST_BAR = 90.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,8 @@ def stacked_bars(
     whole = all(total.is_integer() for total in totals)
     ticks = nice_ticks(max(totals, default=0), whole=whole)
     slot = frame.plot_width / max(len(timeline.starts), 1)
-    gap = min(slot * 0.22, 6.0)
+    # A bar that fills the page says nothing that a narrower one does not.
+    gap = max(min(slot * 0.22, 6.0), slot - _WIDEST_BAR)
     bottoms = [0.0] * len(timeline.starts)
     shapes = []
     for series in timeline.series:
@@ -92,10 +94,18 @@ def stacked_area(
 
 
 def lines(
-    frame: Frame, timeline: Timeline, colours: Mapping[str, str], words: Callable[[float], str] = number_words
+    frame: Frame,
+    timeline: Timeline,
+    colours: Mapping[str, str],
+    words: Callable[[float], str] = number_words,
+    *,
+    highest: float | None = None,
 ) -> str:
-    """One line a series from 0 to 1, broken where there is no value; each line has dashes of its own."""
-    ticks = [0.0, 0.25, 0.5, 0.75, 1.0]
+    """One line a series, broken where there is no value; each line has dashes of its own.
+
+    The scale goes from 0 to 1, or to a round number over `highest`; what is below 0 is drawn at 0.
+    """
+    ticks = [0.0, 0.25, 0.5, 0.75, 1.0] if highest is None else nice_ticks(highest, whole=highest > 4)
     shapes = []
     for series in timeline.series:
         colour = colours[series.category]
@@ -133,6 +143,45 @@ def horizontal_bars(
     return svg(frame, shapes)
 
 
+def ring(
+    frame: Frame,
+    parts: Sequence[tuple[str, float]],
+    colours: Mapping[str, str],
+    words: Callable[[float], str] = number_words,
+) -> str:
+    """Parts of a whole as a ring, in their order from the top; the whole in its middle, shares where there is room."""
+    total = sum(value for _, value in parts)
+    x, y, outer = frame.width / 2, frame.height / 2, min(frame.width, frame.height) / 2 - 4
+    radius, thick = outer * 0.78, outer * 0.44
+    shapes, done = [], 0.0
+    for name, value in parts:
+        if value <= 0:
+            continue
+        share = value / total
+        tip = f"{name}: {words(value)} ({share:.1%})"
+        shapes.append(
+            f'<path class="arc {colours[name]}" stroke-width="{thick:.1f}" d="{_arc(x, y, radius, done, share)}">'
+            f"<title>{escape(tip)}</title></path>"
+        )
+        if share >= 0.06:
+            angle = 2 * math.pi * (done + share / 2)
+            across, up = x + radius * math.sin(angle), y - radius * math.cos(angle)
+            shapes.append(f'<text class="inside middle" x="{across:.1f}" y="{up + 4:.1f}">{share:.0%}</text>')
+        done += share
+    shapes.append(f'<text class="whole middle" x="{x:.1f}" y="{y + 6:.1f}">{escape(words(total))}</text>')
+    return svg(frame, shapes)
+
+
+def _arc(x: float, y: float, radius: float, start: float, share: float) -> str:
+    """The middle line of a part of a ring; `start` and `share` are parts of a turn, clockwise from the top."""
+    points = []
+    # A whole turn would begin where it ends, and be drawn as nothing: so it is two halves.
+    for turn in (start, start + share / 2, start + share):
+        angle = 2 * math.pi * turn
+        points.append(f"{x + radius * math.sin(angle):.2f} {y - radius * math.cos(angle):.2f}")
+    return f"M{points[0]}" + "".join(f"A{radius:.2f} {radius:.2f} 0 0 1 {point}" for point in points[1:])
+
+
 def shortened(name: str, width: float) -> str:
     """A name that fits into `width`."""
     fits = int(width / 7.5)
@@ -162,7 +211,7 @@ def _x(frame: Frame, timeline: Timeline, place: int) -> float:
 
 
 def _y(frame: Frame, value: float, ticks: Sequence[float]) -> float:
-    return TOP + frame.plot_height * (1 - value / ticks[-1])
+    return TOP + frame.plot_height * (1 - max(value, 0) / ticks[-1])
 
 
 def _points(
@@ -210,6 +259,10 @@ def _period_labels(timeline: Timeline, room: int) -> list[tuple[int, str]]:
         start = timeline.starts[place]
         if timeline.step in {"month", "quarter"}:
             label = f"{MONTHS[start.month - 1]} {start.year}"
+        elif timeline.step == "year":
+            label = str(start.year)
+        elif timeline.step == "hour":
+            label = f"{start.day} {MONTHS[start.month - 1]} {start:%H:%M}"
         else:
             label = f"{start.day} {MONTHS[start.month - 1]}"
         labels.append((place, label))

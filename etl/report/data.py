@@ -26,6 +26,7 @@ from etl.db.report_queries import (
     select_runs,
     select_totals,
 )
+from etl.report.words import Period
 from etl.tasks import ABSTAINED, UNCLASSIFIED, Task
 
 LOW_CONFIDENCE = 0.5
@@ -62,9 +63,9 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Series over the same periods. starts: the first UTC day of each period, oldest first."""
+    """Series over the same periods. starts: the first UTC day (or hour) of each period, oldest first."""
 
-    step: Step
+    step: Period
     starts: tuple[date, ...]
     series: tuple[Series, ...]
 

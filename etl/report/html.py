@@ -31,7 +31,8 @@ from etl.tasks import ABSTAINED, UNCLASSIFIED
 
 Draw = Callable[[Frame, Timeline, Mapping[str, str], Callable[[float], str]], str]
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+"""What a page of ours may do: show itself, and nothing else."""
 _WIDE, _HALF, _NARROW = 1040.0, 500.0, 330.0
 _MOST_REPOSITORIES = 15
 _MOST_COLUMNS = 6
@@ -54,7 +55,7 @@ def render_html(data: ReportData) -> str:
         )
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="referrer" content="no-referrer">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"

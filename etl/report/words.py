@@ -3,10 +3,14 @@
 import json
 import unicodedata
 from datetime import UTC, date, datetime
+from typing import Literal
 from urllib.parse import urlsplit
 
 from etl.db.report_queries import Step
 from etl.tasks import ABSTAINED, UNCLASSIFIED
+
+Period = Step | Literal["hour", "year"]
+"""The steps of a time axis: those that reports count by, and those that dashboards have besides."""
 
 NOTHING = "\u2013"
 """What stands where there is no value: a dash."""
@@ -108,12 +112,16 @@ def time_words(moment: datetime | None) -> str:
     return NOTHING if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def period_words(start: date, step: Step) -> str:
-    """The period that begins on `start`: 'Mar 2026', 'Q1 2026', '4 Mar 2026'."""
+def period_words(start: date, step: Period) -> str:
+    """The period that begins on `start`: 'Mar 2026', 'Q1 2026', '4 Mar 2026', '4 Mar 2026 13:00', '2026'."""
     if step == "month":
         return f"{MONTHS[start.month - 1]} {start.year}"
     if step == "quarter":
         return f"Q{(start.month + 2) // 3} {start.year}"
+    if step == "year":
+        return str(start.year)
+    if step == "hour":
+        return f"{start.day} {MONTHS[start.month - 1]} {start:%Y %H:%M}"
     return f"{start.day} {MONTHS[start.month - 1]} {start.year}"
 
 

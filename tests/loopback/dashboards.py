@@ -5,6 +5,7 @@ patterns and searches refused while missing visualizations are not, newer migrat
 """
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,6 +67,29 @@ class LoopbackDashboards:
         answer: dict[str, Any] = {"success": not errors, "successCount": len(lines) - len(errors)}
         return 200, {**answer, "errors": errors} if errors else answer
 
+    def export_file(self, wanted: list[Key], tenant: str = "") -> tuple[int, bytes]:
+        """The objects with all they refer to, as lines that end with a summary; gives the HTTP status and the body."""
+        held = self.objects(tenant)
+        unknown = [key for key in wanted if key not in held]
+        if unknown:
+            return 400, json.dumps(_failure(400, f"Error fetching objects to export: {unknown[0][1]}")).encode()
+        found: dict[Key, dict[str, Any]] = {}
+        missing: list[dict[str, str]] = []
+        waiting = list(wanted)
+        while waiting:
+            key = waiting.pop()
+            if key in found:
+                continue
+            if key not in held:
+                missing.append({"type": key[0], "id": key[1]})
+                continue
+            found[key] = {**held[key], "updated_at": "2026-11-20T10:00:00.000Z", "version": "WzQsMV0="}
+            waiting += [(entry["type"], entry["id"]) for entry in held[key].get("references", [])]
+        # What is referred to comes first, as in the real one; the keys are in another order than ours.
+        lines = [dict(sorted(item.items())) for item in reversed(found.values())]
+        summary = {"exportedCount": len(lines), "missingRefCount": len(missing), "missingReferences": missing}
+        return 200, b"\n".join(json.dumps(line).encode() for line in [*lines, summary])
+
     @staticmethod
     def _refusal(
         line: dict[str, Any], known: set[Key], held: dict[Key, dict[str, Any]], *, overwrite: bool
@@ -113,6 +137,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(401, _failure(401, "Authentication required"))
         elif "osd-xsrf" not in self.headers:
             self._answer(400, _failure(400, "Request must contain a osd-xsrf header."))
+        elif self._route() == "/api/saved_objects/_export":
+            asked = json.loads(body)
+            assert asked["includeReferencesDeep"] is True
+            keys = [(entry["type"], entry["id"]) for entry in asked["objects"]]
+            self._send(*self.server.state.export_file(keys, self.headers.get("securitytenant", "")))
         else:
             self._answer(*self._post(body))
 
@@ -138,6 +167,11 @@ class _Handler(BaseHTTPRequestHandler):
             }
         if self._route() == "/api/opensearch-dashboards/settings":
             return 200, {"settings": {name: {"userValue": value} for name, value in self.server.state.settings.items()}}
+        if self._route() == "/api/saved_objects/_find":
+            kind = parse_qs(urlsplit(self.path).query)["type"][0]
+            held = self.server.state.objects(self.headers.get("securitytenant", ""))
+            found = [{"type": kind, "id": identifier} for name, identifier in held if name == kind]
+            return 200, {"page": 1, "per_page": 1000, "total": len(found), "saved_objects": found}
         return 404, _failure(404, "Not Found")
 
     def _post(self, body: bytes) -> tuple[int, dict[str, Any]]:
@@ -172,7 +206,9 @@ class _Handler(BaseHTTPRequestHandler):
         return 400, _failure(400, "[request body.file]: expected value of type [Stream]")
 
     def _answer(self, status: int, body: dict[str, Any]) -> None:
-        content = json.dumps(body).encode()
+        self._send(status, json.dumps(body).encode())
+
+    def _send(self, status: int, content: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Type", "application/json; charset=utf-8")
         self.send_header("Content-Length", str(len(content)))
@@ -181,12 +217,17 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serve_dashboards(base_path: str = "", login: str | None = None) -> Iterator[LoopbackDashboards]:
-    """A running server on a free port of 127.0.0.1; `login` is base64 of 'user:password'."""
+def serve_dashboards(
+    base_path: str = "", login: str | None = None, context: ssl.SSLContext | None = None
+) -> Iterator[LoopbackDashboards]:
+    """A running server on a free port of 127.0.0.1; `login` is base64 of 'user:password', with `context` over TLS."""
     state = LoopbackDashboards(url="", base_path=base_path, login=login)
     server = _Server(("127.0.0.1", 0), _Handler)
     server.state = state
-    state.url = f"http://127.0.0.1:{server.server_address[1]}{base_path}"
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    where = "http://127.0.0.1" if context is None else "https://localhost"
+    state.url = f"{where}:{server.server_address[1]}{base_path}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import trustme
 
 from etl.dashboards.importing import check_dashboards, import_dashboards
 from etl.errors import ConfigurationError, IssuetideError, UnavailableError
@@ -16,6 +18,8 @@ from etl.resources import resource_folder
 from tests.loopback.dashboards import serve_dashboards
 
 FOLDER = resource_folder("dashboards")
+OBJECTS = 48
+"""What the three files hold together; index patterns and controls are in several, and count once."""
 
 
 @contextmanager
@@ -47,7 +51,7 @@ def test_every_object_is_written_read_back_and_named() -> None:
     with serve_dashboards() as server:
         imported = import_dashboards(server.url, FOLDER)
         assert {(item.type, item.id) for item in imported} == set(server.objects())
-    assert len(imported) == len({(item.type, item.id) for item in imported}) == 21
+    assert len(imported) == len({(item.type, item.id) for item in imported}) == OBJECTS
     assert ("dashboard", "issuetide-trends", "Issuetide: trends of issues") in [
         (item.type, item.id, item.title) for item in imported
     ]
@@ -60,6 +64,18 @@ def test_importing_twice_leaves_one_of_each() -> None:
         second = import_dashboards(server.url, FOLDER)
         assert server.objects() == held
         assert [item.id for item in first] == [item.id for item in second]
+
+
+def test_a_dry_run_writes_nothing_and_tells_what_would_be_new_or_changed() -> None:
+    with serve_dashboards() as server:
+        assert {item.status for item in import_dashboards(server.url, FOLDER, dry_run=True)} == {"new"}
+        assert server.objects() == {}
+        assert server.imports == 0
+        import_dashboards(server.url, FOLDER)
+        server.objects()["dashboard", "issuetide-cost"]["attributes"]["title"] = "Mine"
+        again = import_dashboards(server.url, FOLDER, dry_run=True)
+        assert [(item.id, item.status) for item in again if item.status != "same"] == [("issuetide-cost", "changed")]
+        assert server.objects()["dashboard", "issuetide-cost"]["attributes"]["title"] == "Mine"
 
 
 def test_the_default_index_is_set_only_where_there_is_none() -> None:
@@ -86,14 +102,14 @@ def test_a_base_path_and_a_login_in_the_address_are_used() -> None:
     login = base64.b64encode(b"ann:p@ss").decode()
     with serve_dashboards(base_path="/dash", login=login) as server:
         url = server.url.replace("http://", "http://ann:p%40ss@") + "/"
-        assert len(import_dashboards(url, FOLDER)) == 21
-        assert len(import_dashboards(server.url, FOLDER, auth=("ann", "p@ss"))) == 21
+        assert len(import_dashboards(url, FOLDER)) == OBJECTS
+        assert len(import_dashboards(server.url, FOLDER, auth=("ann", "p@ss"))) == OBJECTS
 
 
 def test_a_tenant_keeps_its_objects_to_itself() -> None:
     with serve_dashboards() as server:
         import_dashboards(server.url, FOLDER, tenant="global")
-        assert len(server.objects("global")) == 21
+        assert len(server.objects("global")) == OBJECTS
         assert server.objects() == {}
 
 
@@ -148,23 +164,71 @@ def test_an_address_that_is_no_url_is_told(url: str) -> None:
 
 
 def test_a_missing_certificate_file_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="does not exist"):
+    with pytest.raises(ConfigurationError, match=r"OPENSEARCH_CA_FILE .*ca\.pem is no file"):
         import_dashboards("https://localhost:1", FOLDER, ca_file=tmp_path / "ca.pem")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://ann:12/hunter2@h:5601",
+        "https://ann:12?hunter2@h:5601",
+        "https://ann:12#hunter2@h:5601",
+        "https://ann:hunter2@[h:5601",
+        "https://ann:x@h:hunter2",
+        "ftp://ann:hunter2@h",
+    ],
+)
+def test_an_address_that_cannot_be_used_is_refused_without_showing_it(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="DASHBOARDS_URL must be") as caught:
+        import_dashboards(url, FOLDER)
+    assert "hunter2" not in str(caught.value)
+    assert "12" not in str(caught.value)
+
+
+def test_a_login_of_any_characters_arrives_as_utf_8() -> None:
+    login = base64.b64encode("änn:p@ß/wörd€".encode()).decode()
+    with serve_dashboards(login=login) as server:
+        assert check_dashboards(server.url, auth=("änn", "p@ß/wörd€")).startswith("OpenSearch Dashboards")
+
+
+def test_a_certificate_is_trusted_by_the_authority_that_is_named_and_refused_without(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    with serve_dashboards(context=context) as server:
+        assert check_dashboards(server.url, ca_file=tmp_path / "ca.pem").startswith("OpenSearch Dashboards")
+        with pytest.raises(ConfigurationError, match=r"cannot be trusted \(.*\); .* OPENSEARCH_CA_FILE"):
+            check_dashboards(server.url)
+        address = server.url.replace("localhost", "127.0.0.1")
+        with pytest.raises(ConfigurationError, match="write the host in DASHBOARDS_URL as the certificate has it"):
+            check_dashboards(address, ca_file=tmp_path / "ca.pem")
+
+
+def test_tls_to_a_server_without_it_is_told() -> None:
+    with serve_dashboards() as server:
+        url = server.url.replace("http://", "https://ann:hunter2@")
+        with pytest.raises(
+            ConfigurationError, match="it speaks plain HTTP, not TLS; write http:// in DASHBOARDS_URL"
+        ) as e:
+            check_dashboards(url)
+    assert "hunter2" not in str(e.value)
 
 
 def test_files_with_a_problem_are_never_sent(tmp_path: Path) -> None:
     shipped = (FOLDER / "issuetide-trends.ndjson").read_text()
     (tmp_path / "a.ndjson").write_text("\n".join(shipped.splitlines()[3:]))
     with serve_dashboards() as server:
-        with pytest.raises(ConfigurationError, match=r"nothing was imported; the first: .*is in none of the files"):
+        with pytest.raises(ConfigurationError, match=r"the first: .*is in none of the files"):
             import_dashboards(server.url, tmp_path)
         assert server.imports == 0
 
 
 def test_an_object_the_server_lost_is_found_by_reading_back() -> None:
     with serve_dashboards() as server:
-        server.lose.add("issuetide-cost")
-        with pytest.raises(IssuetideError, match="visualization issuetide-cost is not there"):
+        server.lose.add("issuetide-cost-daily")
+        with pytest.raises(IssuetideError, match="visualization issuetide-cost-daily is not there"):
             import_dashboards(server.url, FOLDER)
 
 
@@ -194,7 +258,7 @@ def test_a_partial_failure_behind_http_200_is_an_error() -> None:
         server.import_answer = (200, answer)
         with pytest.raises(
             ConfigurationError,
-            match=r"refused 1 of 21 objects; the first: search s: missing_references \(index-pattern p\)",
+            match=r"refused 1 of 48 objects; the first: search s: missing_references \(index-pattern p\)",
         ):
             import_dashboards(server.url, FOLDER)
 

@@ -1,17 +1,19 @@
 """Tests of the shipped dashboard and of what is checked before anything is imported."""
 
-import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from etl.dashboards.build import DEFAULT_TASK, TASK_CONTROL, build_saved_objects
+from etl.dashboards.build import build_saved_objects
+from etl.dashboards.checking import find_problems, find_remarks
+from etl.dashboards.layout import DEFAULT_TASK, TASK_CONTROL
+from etl.dashboards.normal_form import file_text
 from etl.dashboards.saved_objects import (
     SavedObject,
     compact_json,
-    find_problems,
     index_pattern_fields,
     load_mapping,
     read_saved_objects,
@@ -21,6 +23,7 @@ from etl.dashboards.saved_objects import (
 )
 from etl.errors import ConfigurationError
 from etl.resources import resource_folder
+from etl.tasks import load_tasks
 
 
 @pytest.fixture
@@ -33,12 +36,53 @@ def visualization(objects: list[SavedObject], identifier: str) -> tuple[SavedObj
     return item, json.loads(item["attributes"]["visState"])
 
 
-def test_the_shipped_file_is_what_the_builder_writes(shipped: list[SavedObject]) -> None:
-    assert shipped == build_saved_objects()
+def test_the_shipped_files_are_what_the_builder_writes() -> None:
+    built = {f"{name}.ndjson": file_text(objects) for name, objects in build_saved_objects().items()}
+    there = {path.name: path.read_text(encoding="utf-8") for path in resource_folder("dashboards").glob("*.ndjson")}
+    assert there.keys() == built.keys()
+    for name, text in there.items():
+        assert text == built[name], f"{name}: run python -m etl.dashboards.build"
 
 
-def test_the_shipped_objects_have_no_problem(shipped: list[SavedObject]) -> None:
+def test_the_shipped_objects_have_no_problem_and_mislead_nobody(shipped: list[SavedObject]) -> None:
     assert find_problems(shipped) == []
+    assert find_remarks(shipped) == []
+
+
+def test_each_file_can_be_imported_alone() -> None:
+    for name, objects in build_saved_objects().items():
+        assert find_problems(objects) == [], name
+
+
+def test_every_id_begins_with_our_prefix_and_every_dashboard_is_titled_as_ours(shipped: list[SavedObject]) -> None:
+    assert {item["id"].split("-")[0] for item in shipped} == {"issuetide"}
+    titles = [item["attributes"]["title"] for item in shipped if item["type"] == "dashboard"]
+    assert titles == ["Issuetide: cost and health", "Issuetide: quality of answers", "Issuetide: trends of issues"]
+
+
+def test_links_between_dashboards_lead_to_ones_that_are_there(shipped: list[SavedObject]) -> None:
+    dashboards = {item["id"] for item in shipped if item["type"] == "dashboard"}
+    linked = set(re.findall(r"#/view/([a-z-]+)", compact_json(shipped)))
+    assert linked == dashboards
+
+
+def test_panels_on_daily_counts_take_categories_or_families_never_both(shipped: list[SavedObject]) -> None:
+    readers = [item for item in shipped if any(ref["id"] == "issuetide-daily" for ref in item["references"])]
+    assert len(readers) >= 3
+    for item in readers:
+        assert search_source(item)["query"]["query"] == "level:category", item["id"]
+
+
+def test_a_category_has_one_colour_in_all_panels_and_no_two_of_a_task_the_same(shipped: list[SavedObject]) -> None:
+    seen: dict[str, set[str]] = {}
+    for item in shipped:
+        if item["type"] == "visualization":
+            for name, colour in json.loads(item["attributes"]["uiStateJSON"]).get("vis", {}).get("colors", {}).items():
+                seen.setdefault(name, set()).add(colour)
+    assert {name for name, colours in seen.items() if len(colours) > 1} == set()
+    for task in load_tasks().values():
+        colours = [next(iter(seen[category.id])) for category in task.categories]
+        assert len(set(colours)) == len(colours), task.name
 
 
 @pytest.mark.parametrize("index", ["classifications", "daily", "runs"])
@@ -60,20 +104,30 @@ def test_every_panel_on_issues_leaves_vanished_ones_out(shipped: list[SavedObjec
         and any(reference["name"].endswith("searchSourceJSON.index") for reference in item["references"])
         and item["references"][0]["id"] == "issuetide-classifications"
     ]
-    assert len(readers) >= 7
+    assert len(readers) >= 18
     for item in readers:
         assert "NOT vanished:true" in search_source(item)["query"]["query"], item["id"]
 
 
-def test_the_dashboard_opens_with_one_task_that_its_control_can_replace(shipped: list[SavedObject]) -> None:
-    dashboard = next(item for item in shipped if item["type"] == "dashboard")
+@pytest.mark.parametrize("name", ["trends", "quality"])
+def test_a_dashboard_opens_with_one_task_that_its_control_can_replace(shipped: list[SavedObject], name: str) -> None:
+    dashboard = next(item for item in shipped if (item["type"], item["id"]) == ("dashboard", f"issuetide-{name}"))
     (task_filter,) = search_source(dashboard)["filter"]
     assert task_filter["query"] == {"match_phrase": {"task": DEFAULT_TASK}}
+    assert "issuetide-controls" in {reference["id"] for reference in dashboard["references"]}
     _, controls = visualization(shipped, "issuetide-controls")
     chosen = next(control for control in controls["params"]["controls"] if control["id"] == TASK_CONTROL)
     assert task_filter["meta"]["controlledBy"] == chosen["id"]
     assert chosen["fieldName"] == task_filter["meta"]["key"] == "task"
     assert chosen["options"]["multiselect"] is False
+
+
+def test_the_dashboard_of_runs_hides_no_run_behind_a_task(shipped: list[SavedObject]) -> None:
+    dashboard = next(item for item in shipped if (item["type"], item["id"]) == ("dashboard", "issuetide-cost"))
+    assert search_source(dashboard)["filter"] == []
+    panels = {reference["id"] for reference in dashboard["references"]}
+    indices = {ref["id"] for item in shipped if item["id"] in panels for ref in item["references"]}
+    assert indices == {"issuetide-runs"}
 
 
 def test_what_the_controls_filter_by_is_a_field_of_all_issue_and_daily_indices(shipped: list[SavedObject]) -> None:
@@ -110,93 +164,29 @@ def test_a_prefix_with_a_dash_is_kept_whole(shipped: list[SavedObject]) -> None:
     assert titles == {"team-a-classifications", "team-a-daily", "team-a-runs"}
 
 
-def test_another_task_changes_the_pill_only(shipped: list[SavedObject]) -> None:
+def test_another_task_changes_the_pills_only(shipped: list[SavedObject]) -> None:
     changed = with_task(shipped, "user_error")
-    assert changed[:-1] == shipped[:-1]
-    (task_filter,) = search_source(changed[-1])["filter"]
-    assert task_filter["query"] == {"match_phrase": {"task": "user_error"}}
-    assert task_filter["meta"]["params"] == {"query": "user_error"}
+    differing = [new["id"] for new, old in zip(changed, shipped, strict=True) if new != old]
+    assert differing == ["issuetide-quality", "issuetide-trends"]
+    for item in changed:
+        for task_filter in search_source(item).get("filter", []):
+            assert task_filter["query"] == {"match_phrase": {"task": "user_error"}}
+            assert task_filter["meta"]["params"] == {"query": "user_error"}
     assert search_source(shipped[-1])["filter"][0]["query"] == {"match_phrase": {"task": DEFAULT_TASK}}
 
 
-def _break_reference(objects: list[SavedObject]) -> None:
-    objects[-1]["references"][1]["id"] = "issuetide-gone"
+def test_a_prefix_is_taken_away_as_it_was_given(shipped: list[SavedObject]) -> None:
+    given = with_prefix(shipped, "team-a")
+    assert "#/view/team-a-quality" in compact_json(given)
+    back = with_prefix(given, "issuetide", shipped="team-a")
+    assert [item["id"] for item in back] == [item["id"] for item in shipped]
+    assert [item["references"] for item in back] == [item["references"] for item in shipped]
 
 
-def _break_field(objects: list[SavedObject]) -> None:
-    item, state = visualization(objects, "issuetide-confidence")
-    state["aggs"][0]["params"]["field"] = "title"
-    item["attributes"]["visState"] = compact_json(state)
-
-
-def _break_inner_field(objects: list[SavedObject]) -> None:
-    item, state = visualization(objects, "issuetide-open")
-    state["aggs"][0]["params"]["customMetric"]["params"]["field"] = "still_open"
-    item["attributes"]["visState"] = compact_json(state)
-
-
-def _break_order(objects: list[SavedObject]) -> None:
-    item, state = visualization(objects, "issuetide-share")
-    state["aggs"][1]["params"]["orderBy"] = "9"
-    item["attributes"]["visState"] = compact_json(state)
-
-
-def _break_series(objects: list[SavedObject]) -> None:
-    item, state = visualization(objects, "issuetide-opened")
-    state["params"]["seriesParams"][0]["data"]["id"] = "7"
-    item["attributes"]["visState"] = compact_json(state)
-
-
-def _break_grid(objects: list[SavedObject]) -> None:
-    panels = json.loads(objects[-1]["attributes"]["panelsJSON"])
-    panels[1]["gridData"]["x"] -= 1
-    objects[-1]["attributes"]["panelsJSON"] = compact_json(panels)
-
-
-def _break_width(objects: list[SavedObject]) -> None:
-    panels = json.loads(objects[-1]["attributes"]["panelsJSON"])
-    panels[-1]["gridData"]["w"] = 49
-    objects[-1]["attributes"]["panelsJSON"] = compact_json(panels)
-
-
-def _break_migration(objects: list[SavedObject]) -> None:
-    objects[-1]["migrationVersion"] = {"dashboard": "8.0.0"}
-
-
-def _break_column(objects: list[SavedObject]) -> None:
-    next(item for item in objects if item["type"] == "search")["attributes"]["columns"].append("colour")
-
-
-def _break_attribute(objects: list[SavedObject]) -> None:
-    objects[0]["attributes"]["displayName"] = "Issues"
-
-
-def _break_ref_name(objects: list[SavedObject]) -> None:
-    item, _ = visualization(objects, "issuetide-cost")
-    item["references"] = []
-
-
-@pytest.mark.parametrize(
-    ("damage", "said"),
-    [
-        (_break_reference, "issuetide-gone is in none of the files"),
-        (_break_field, "avg cannot be asked of 'title'"),
-        (_break_inner_field, "sum is asked of 'still_open', which is no field"),
-        (_break_order, "ordered by '9', which is no metric"),
-        (_break_series, "a series shows '7', which is no metric"),
-        (_break_grid, "panel 2 lies over panel 1"),
-        (_break_width, "reaches beyond the 48 columns"),
-        (_break_migration, "migrationVersion is {'dashboard': '8.0.0'}"),
-        (_break_column, "the column 'colour' is no field"),
-        (_break_attribute, "the attribute 'displayName' is not known"),
-        (_break_ref_name, "searchSourceJSON.index has no reference"),
-    ],
-)
-def test_a_damaged_object_is_found(shipped: list[SavedObject], damage: Any, said: str) -> None:
-    objects = copy.deepcopy(shipped)
-    damage(objects)
-    problems = find_problems(objects)
-    assert any(said in problem for problem in problems), problems
+def test_the_summary_at_the_end_of_an_export_is_no_object(tmp_path: Path) -> None:
+    line = '{"type":"search","id":"x","attributes":{"title":"a"}}\n'
+    (tmp_path / "a.ndjson").write_text(line + '{"exportedCount":1,"missingRefCount":0,"missingReferences":[]}\n')
+    assert [item["id"] for item in read_saved_objects(tmp_path)] == ["x"]
 
 
 def test_a_file_that_is_no_json_is_named_with_its_line(tmp_path: Path) -> None:

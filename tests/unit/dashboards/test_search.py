@@ -1,11 +1,18 @@
 """Tests of panels told as searches."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from etl.dashboards.search import query_clause, search_body
+from etl.dashboards.search import (
+    controls_body,
+    phrase_filter,
+    query_clause,
+    read_moment,
+    search_body,
+    time_filter,
+)
 from etl.errors import ConfigurationError
 
 
@@ -76,5 +83,109 @@ def test_a_query_in_dashboards_own_language_is_refused() -> None:
 
 
 def test_an_unknown_metric_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="'top_hits' cannot be told"):
-        search_body({"aggs": [agg("1", "top_hits")]})
+    with pytest.raises(ConfigurationError, match="'geo_centroid' cannot be told"):
+        search_body({"aggs": [agg("1", "geo_centroid")]})
+
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("words", "moment"),
+    [
+        ("now", NOW),
+        ("now-2h", datetime(2026, 11, 21, 10, tzinfo=UTC)),
+        ("now-30d/d", datetime(2026, 10, 22, 12, tzinfo=UTC)),
+        ("now+1w", datetime(2026, 11, 28, 12, tzinfo=UTC)),
+        ("2026-03-04", datetime(2026, 3, 4, tzinfo=UTC)),
+        ("2026-03-04T05:06:00+02:00", datetime(2026, 3, 4, 3, 6, tzinfo=UTC)),
+    ],
+)
+def test_times_are_read_as_dashboards_writes_them(words: str, moment: datetime) -> None:
+    assert read_moment(words, NOW) == moment
+
+
+@pytest.mark.parametrize("words", ["", "yesterday", "now-2", "now-2q", "2026-13-01", "now-99999y", '"}'])
+def test_words_that_are_no_time_are_refused(words: str) -> None:
+    with pytest.raises(ConfigurationError, match="is no time"):
+        read_moment(words, NOW)
+
+
+def test_the_time_range_is_one_filter_more() -> None:
+    clause = query_clause(None, [time_filter("created_at", "now-2y", "now")])["bool"]["filter"]
+    assert clause == [{"range": {"created_at": {"gte": "now-2y", "lte": "now", "format": "strict_date_optional_time"}}}]
+
+
+def test_several_values_of_a_pill_are_alternatives() -> None:
+    clause = query_clause(None, [phrase_filter("repository", ["a/b", "c/d"])])["bool"]["filter"][0]["bool"]
+    assert clause["should"] == [{"match_phrase": {"repository": "a/b"}}, {"match_phrase": {"repository": "c/d"}}]
+    assert clause["minimum_should_match"] == 1
+
+
+def test_a_part_for_documents_without_the_field_is_asked_for_as_dashboards_does() -> None:
+    named = terms("2", "model", "_key")
+    named["params"]["missingBucket"] = True
+    assert search_body({"aggs": [agg("1", "count"), named]})["aggs"]["2"]["terms"]["missing"] == "__missing__"
+
+
+def test_an_outer_part_that_is_ordered_by_a_metric_has_it_beside_it() -> None:
+    state = {"aggs": [agg("1", "sum", field="cost_usd"), terms("2", "model", "1"), terms("3", "status", "_key")]}
+    outer = search_body(state)["aggs"]["2"]
+    assert outer["aggs"]["1"] == {"sum": {"field": "cost_usd"}}
+    assert outer["aggs"]["3"]["aggs"] == {"1": {"sum": {"field": "cost_usd"}}}
+
+
+def test_a_metric_of_its_own_may_order_parts() -> None:
+    named = terms("2", "model", "custom")
+    named["params"]["orderAgg"] = {"id": "2-orderAgg", "type": "max", "params": {"field": "ended_at"}}
+    found = search_body({"aggs": [agg("1", "count"), named]})["aggs"]["2"]
+    assert found["terms"]["order"] == {"2-orderAgg": "desc"}
+    assert found["aggs"] == {"2-orderAgg": {"max": {"field": "ended_at"}}}
+
+
+def test_the_top_hit_of_a_sub_field_is_read_from_the_document() -> None:
+    metric = agg("1", "top_hits", field="title.keyword", size=1, sortField="created_at", sortOrder="desc")
+    assert search_body({"aggs": [metric]})["aggs"]["1"]["top_hits"] == {
+        "size": 1,
+        "sort": [{"created_at": {"order": "desc"}}],
+        "_source": ["title"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "params", "asked"),
+    [
+        ("std_dev", {"field": "x"}, {"extended_stats": {"field": "x"}}),
+        ("percentiles", {"field": "x", "percents": [50, 95]}, {"percentiles": {"field": "x", "percents": [50, 95]}}),
+        ("percentile_ranks", {"field": "x", "values": [5]}, {"percentile_ranks": {"field": "x", "values": [5]}}),
+        ("cumulative_sum", {"metricAgg": "2"}, {"cumulative_sum": {"buckets_path": "2"}}),
+    ],
+)
+def test_other_metrics_of_the_editor_are_told_as_well(kind: str, params: dict[str, Any], asked: dict[str, Any]) -> None:
+    assert search_body({"aggs": [agg("1", kind, **params)]})["aggs"]["1"] == asked
+
+
+@pytest.mark.parametrize(
+    ("kind", "params", "asked"),
+    [
+        (
+            "histogram",
+            {"field": "x", "interval": 0.1},
+            {"histogram": {"field": "x", "interval": 0.1, "min_doc_count": 1}},
+        ),
+        ("range", {"field": "x", "ranges": [{"to": 1}]}, {"range": {"field": "x", "ranges": [{"to": 1}]}}),
+    ],
+)
+def test_other_buckets_of_the_editor_are_told_as_well(kind: str, params: dict[str, Any], asked: dict[str, Any]) -> None:
+    assert search_body({"aggs": [agg("1", "count"), agg("2", kind, **params)]})["aggs"]["2"] == asked
+
+
+def test_controls_ask_for_the_values_of_lists_and_the_bounds_of_ranges() -> None:
+    controls = [
+        {"id": "a", "fieldName": "task", "type": "list", "options": {"size": 100}},
+        {"id": "b", "fieldName": "number", "type": "range", "options": {}},
+    ]
+    assert controls_body({"params": {"controls": controls}})["aggs"] == {
+        "a": {"terms": {"field": "task", "size": 100}},
+        "b": {"stats": {"field": "number"}},
+    }

@@ -2,13 +2,24 @@
 
 import re
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime
 from itertools import pairwise
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from etl.report.charts import LEFT, RIGHT, TOP, Frame, horizontal_bars, lines, nice_ticks, stacked_area, stacked_bars
+from etl.report.charts import (
+    LEFT,
+    RIGHT,
+    TOP,
+    Frame,
+    horizontal_bars,
+    lines,
+    nice_ticks,
+    ring,
+    stacked_area,
+    stacked_bars,
+)
 from etl.report.data import Series, Timeline
 
 FRAME = Frame("f", "A title", "What it shows.", 400.0, 200.0)
@@ -127,3 +138,46 @@ def test_a_chart_has_a_name_and_a_description_for_those_who_hear_it() -> None:
     names = tree.get("aria-labelledby", "").split()
     told = {element.get("id"): element.text for element in tree if element.get("id")}
     assert [told[name] for name in names] == ["A title", "What it shows."]
+
+
+def test_a_ring_parts_the_whole_by_shares_and_tells_them() -> None:
+    tree = parse(ring(FRAME, [("bug", 30), ("feature", 10), ("<b>&", 0)], COLOURS))
+    arcs = [path for path in tree.iter(f"{SVG}path") if "arc" in path.get("class", "")]
+    assert [arc.findtext(f"{SVG}title") for arc in arcs] == ["bug: 30 (75.0%)", "feature: 10 (25.0%)"]
+    words = [text.text for text in tree.iter(f"{SVG}text")]
+    assert words == ["75%", "25%", "40"]
+    ends = [re.findall(r"([\d.]+ [\d.]+)(?=A|$)", arc.get("d", "")) for arc in arcs]
+    assert ends[0][-1] == ends[1][0], "where one part ends the next one begins"
+    assert ends[1][-1] == ends[0][0]
+
+
+def test_a_whole_of_one_part_is_a_full_turn() -> None:
+    tree = parse(ring(FRAME, [("bug", 7)], COLOURS))
+    (arc,) = [path for path in tree.iter(f"{SVG}path") if "arc" in path.get("class", "")]
+    assert arc.get("d", "").count("A") == 2
+    assert "NaN" not in arc.get("d", "")
+
+
+def test_lines_with_a_highest_value_have_a_scale_of_their_own_and_never_leave_the_plot() -> None:
+    tree = parse(lines(FRAME, timeline(bug=(-50.0, 100.0, 400.0)), COLOURS, highest=400.0))
+    (line,) = tree.iter(f"{SVG}polyline")
+    heights = [float(point.split(",")[1]) for point in line.get("points", "").split()]
+    assert heights[0] == pytest.approx(TOP + FRAME.plot_height)
+    assert heights[2] == pytest.approx(TOP)
+    assert "400" in [text.text for text in tree.iter(f"{SVG}text")]
+
+
+def test_a_single_bar_does_not_fill_the_page() -> None:
+    one = Timeline("day", MONTHS[:1], (Series("bug", (1.0,)),))
+    tree = parse(stacked_bars(FRAME, one, COLOURS))
+    (bar,) = [path for path in tree.iter(f"{SVG}path") if "fill" in path.get("class", "")]
+    wide = re.search(r"h([\d.]+)V", bar.get("d", ""))
+    assert wide is not None
+    assert float(wide[1]) <= 90
+
+
+@pytest.mark.parametrize(("step", "label"), [("hour", "1 Jan 00:00"), ("year", "2026")])
+def test_hours_and_years_have_labels_of_their_own(step: str, label: str) -> None:
+    starts = (datetime(2026, 1, 1), datetime(2026, 1, 1, 1))  # noqa: DTZ001  (a chart has no zone)
+    tree = parse(stacked_bars(FRAME, Timeline(step, starts, (Series("bug", (1.0, 2.0)),)), COLOURS))  # type: ignore[arg-type]
+    assert label in [text.text for text in tree.iter(f"{SVG}text")]

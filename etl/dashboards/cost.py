@@ -1,0 +1,316 @@
+"""The dashboard Cost and health: what the runs paid, how fresh everything is, what waits or was refused."""
+
+from etl.dashboards.colours import STATUSES
+from etl.dashboards.layout import RUNS, Outline
+from etl.dashboards.parts import (
+    aggregation,
+    by_terms,
+    by_time,
+    chart_params,
+    figures_params,
+    markdown,
+    metrics,
+    saved_search,
+    table_params,
+    visualization,
+)
+from etl.dashboards.saved_objects import SavedObject
+
+_HEADER = """### What it costs, and whether it runs
+Whole runs are counted, each once: a run may ask several tasks, or none, and is paid once. Choose a task on the right to
+see the runs that asked it. Costs are US dollars by Issuetide's price table. Days are UTC. Back to
+[Trends](#/view/issuetide-trends), [Quality](#/view/issuetide-quality).
+
+**Dollars and tokens at 0?** Nothing was paid: the classifier `rules` is free, and an unchanged hour asks nobody.
+**The last run is old?** `issuetide status` and `issuetide doctor` say why. **Documents refused?**
+`issuetide export --replay-dead-letters` after mending the cause. **"No results found"?** No run ended in this time."""
+
+OUTLINE = Outline(
+    "issuetide-cost",
+    "Issuetide: cost and health",
+    "Dollars and tokens, the cache, GitHub's limits, freshness, what waits, what was refused, how runs ended.",
+    "now-30d",
+    (
+        ("issuetide-cost-header", 0, 0, 28, 9),
+        ("issuetide-run-controls", 28, 0, 20, 9),
+        ("issuetide-freshness", 0, 9, 16, 6),
+        ("issuetide-spent", 16, 9, 32, 6),
+        ("issuetide-cost-daily", 0, 15, 24, 13),
+        ("issuetide-tokens", 24, 15, 24, 13),
+        ("issuetide-cache", 0, 28, 24, 13),
+        ("issuetide-models", 24, 28, 24, 13),
+        ("issuetide-calls", 0, 41, 24, 13),
+        ("issuetide-run-status", 24, 41, 24, 13),
+        ("issuetide-backlog", 0, 54, 24, 13),
+        ("issuetide-refused", 24, 54, 24, 13),
+        ("issuetide-work", 0, 67, 24, 13),
+        ("issuetide-duration", 24, 67, 24, 13),
+        ("issuetide-fresh-repositories", 0, 80, 48, 11),
+        ("issuetide-latest-runs", 0, 91, 48, 15),
+    ),
+    one_task=False,
+)
+
+_PER_DAY = ("started_at", "d")
+
+
+def panels() -> list[SavedObject]:
+    """The panels but for the controls."""
+    return [
+        markdown("issuetide-cost-header", "How to read this", _HEADER),
+        *_figures(),
+        *_spending(),
+        *_calls(),
+        *_waiting(),
+        *_work(),
+        _freshness_table(),
+        saved_search(
+            "issuetide-latest-runs",
+            "Latest runs",
+            RUNS,
+            "",
+            (
+                "started_at",
+                "status",
+                "command",
+                "repositories",
+                "tasks",
+                "items_new",
+                "items_changed",
+                "texts_asked",
+                "documents_written",
+                "api_calls",
+                "cost_usd",
+                "error",
+            ),
+            "started_at",
+        ),
+    ]
+
+
+def _figures() -> list[SavedObject]:
+    fields = {
+        "1": ("cost_usd", "US dollars"),
+        "2": ("prompt_tokens", "tokens sent"),
+        "3": ("output_tokens", "tokens answered"),
+        "4": ("texts_asked", "texts asked"),
+        "5": ("api_calls", "calls to GitHub"),
+        "6": ("dead_letters", "documents refused"),
+    }
+    return [
+        visualization(
+            "issuetide-freshness",
+            "Freshness",
+            {
+                "type": "metric",
+                "aggs": metrics("max", {"1": ("ended_at", "last complete run")}),
+                "params": figures_params(20),
+            },
+            RUNS,
+            "status:ok",
+        ),
+        visualization(
+            "issuetide-spent",
+            "In this time range",
+            {"type": "metric", "aggs": metrics("sum", fields), "params": figures_params(24)},
+            RUNS,
+        ),
+    ]
+
+
+def _spending() -> list[SavedObject]:
+    kinds = {
+        "1": ("cache_read_tokens", "Read from the cache"),
+        "3": ("cache_write_tokens", "Written to the cache"),
+        "4": ("input_tokens", "Not cached"),
+    }
+    labels = {key: label for key, (_, label) in kinds.items()}
+    colours = {"Read from the cache": "#009e73", "Written to the cache": "#e69f00", "Not cached": "#0072b2"}
+    tokens = {**kinds, "5": ("output_tokens", "Answers")}
+    return [
+        visualization(
+            "issuetide-cost-daily",
+            "US dollars per day and model",
+            {
+                "type": "histogram",
+                "aggs": [
+                    *metrics("sum", {"1": ("cost_usd", "US dollars")}),
+                    by_time(*_PER_DAY),
+                    by_terms("model", "group", "Model", order_by="_key", missing="(no model asked)"),
+                ],
+                "params": chart_params("histogram", {"1": "US dollars"}, "US dollars"),
+            },
+            RUNS,
+        ),
+        visualization(
+            "issuetide-tokens",
+            "Tokens per day",
+            {
+                "type": "histogram",
+                "aggs": [*metrics("sum", tokens), by_time(*_PER_DAY)],
+                "params": chart_params("histogram", {**labels, "5": "Answers"}, "Tokens"),
+            },
+            RUNS,
+            colours={**colours, "Answers": "#4b3f9e"},
+        ),
+        visualization(
+            "issuetide-cache",
+            "Cache hit rate: where the tokens of prompts came from, per day",
+            {
+                "type": "histogram",
+                "aggs": [*metrics("sum", kinds), by_time(*_PER_DAY)],
+                "params": chart_params("histogram", labels, "Share of prompt tokens", shares=True),
+            },
+            RUNS,
+            colours=colours,
+        ),
+        _models_table(),
+    ]
+
+
+def _models_table() -> SavedObject:
+    sums = {
+        "1": ("cost_usd", "US dollars"),
+        "4": ("cost_batch_usd", "In batches"),
+        "5": ("cost_audit_usd", "For audits"),
+        "6": ("prompt_tokens", "Tokens sent"),
+        "7": ("output_tokens", "Tokens answered"),
+        "8": ("texts_asked", "Texts asked"),
+    }
+    time = by_time(*_PER_DAY, schema="bucket", label="Day")
+    state = {
+        "type": "table",
+        "aggs": [*metrics("sum", sums), time, by_terms("model", "bucket", "Model", missing="(no model asked)")],
+        "params": table_params(),
+    }
+    return visualization("issuetide-models", "Dollars and tokens per day and model", state, RUNS)
+
+
+def _calls() -> list[SavedObject]:
+    labels = {"1": "Calls", "3": "Fewest calls left"}
+    return [
+        visualization(
+            "issuetide-calls",
+            "Calls to GitHub per day, and the fewest left",
+            {
+                "type": "histogram",
+                "aggs": [
+                    *metrics("sum", {"1": ("api_calls", "Calls")}),
+                    *metrics("min", {"3": ("rate_limit_left", "Fewest calls left")}),
+                    by_time(*_PER_DAY),
+                ],
+                "params": chart_params("histogram", labels, "Calls", stacked=False, drawn={"3": "line"}),
+            },
+            RUNS,
+            colours={"Calls": "#0072b2", "Fewest calls left": "#d55e00"},
+        ),
+        visualization(
+            "issuetide-run-status",
+            "How the runs ended",
+            {
+                "type": "histogram",
+                "aggs": [
+                    aggregation("1", "count", "metric", customLabel="Runs"),
+                    by_time(*_PER_DAY),
+                    by_terms("status", "group", "Status", order_by="_key"),
+                ],
+                "params": chart_params("histogram", {"1": "Runs"}, "Runs"),
+            },
+            RUNS,
+            colours=STATUSES,
+        ),
+    ]
+
+
+def _waiting() -> list[SavedObject]:
+    """What waits at the end of runs: the largest of a bar, so that a jam of hours shows in a bar of a day."""
+    waiting = {
+        "1": ("texts_waiting", "Texts without an answer"),
+        "3": ("texts_in_batches", "Of these, in batches"),
+        "4": ("documents_waiting", "Documents not exported"),
+    }
+    refused = {"1": ("documents_refused", "Standing"), "3": ("dead_letters", "Refused in a run")}
+    return [
+        visualization(
+            "issuetide-backlog",
+            "Backlog at the end of runs",
+            {
+                "type": "line",
+                "aggs": [*metrics("max", waiting), by_time("started_at")],
+                "params": chart_params("line", {k: v[1] for k, v in waiting.items()}, "Waiting", stacked=False),
+            },
+            RUNS,
+        ),
+        visualization(
+            "issuetide-refused",
+            "Dead letters: documents that the index refused",
+            {
+                "type": "line",
+                "aggs": [*metrics("max", refused), by_time("started_at")],
+                "params": chart_params("line", {k: v[1] for k, v in refused.items()}, "Documents", stacked=False),
+            },
+            RUNS,
+            colours={"Standing": "#d55e00", "Refused in a run": "#e69f00"},
+        ),
+    ]
+
+
+def _work() -> list[SavedObject]:
+    work = {
+        "1": ("items_new", "New issues"),
+        "3": ("items_changed", "Changed issues"),
+        "4": ("texts_asked", "Texts asked"),
+        "5": ("texts_inherited", "Texts that inherited"),
+    }
+    labels = {"1": "Longest", "3": "Average"}
+    return [
+        visualization(
+            "issuetide-work",
+            "What the runs did, per day",
+            {
+                "type": "line",
+                "aggs": [*metrics("sum", work), by_time(*_PER_DAY)],
+                "params": chart_params("line", {k: v[1] for k, v in work.items()}, "Issues, texts", stacked=False),
+            },
+            RUNS,
+        ),
+        visualization(
+            "issuetide-duration",
+            "Seconds that runs took",
+            {
+                "type": "line",
+                "aggs": [
+                    *metrics("max", {"1": ("duration_seconds", labels["1"])}),
+                    *metrics("avg", {"3": ("duration_seconds", labels["3"])}),
+                    by_time("started_at"),
+                ],
+                "params": chart_params("line", labels, "Seconds", stacked=False),
+            },
+            RUNS,
+            colours={"Longest": "#d55e00", "Average": "#0072b2"},
+        ),
+    ]
+
+
+def _freshness_table() -> SavedObject:
+    """Per repository the end of the newest run that read it well, the stalest first, and what reading it took.
+
+    A run that is partial read its lists to the end as well; what it could not use is kept.
+    """
+    return visualization(
+        "issuetide-fresh-repositories",
+        "Freshness, by repository",
+        {
+            "type": "table",
+            "aggs": [
+                aggregation("1", "max", "metric", field="ended_at", customLabel="Last good run"),
+                aggregation("3", "sum", "metric", field="api_calls", customLabel="Calls to GitHub"),
+                aggregation("4", "sum", "metric", field="waited_seconds", customLabel="Seconds waited"),
+                aggregation("5", "min", "metric", field="rate_limit_left", customLabel="Fewest calls left"),
+                by_terms("repository", "bucket", "Repository", size=200, identifier="2", ascending=True),
+            ],
+            "params": table_params(),
+        },
+        RUNS,
+        "status:(ok OR partial)",
+    )
