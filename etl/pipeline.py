@@ -7,7 +7,7 @@ only requests that were in flight can be paid twice.
 import logging
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from time import monotonic
 
@@ -20,19 +20,27 @@ from etl.db.queries import runs as run_queries
 from etl.db.queries.classifications import PendingScope, Renewal
 from etl.db.store import Store
 from etl.records import Scope
-from etl.sinks.base import Sink
+from etl.sinks.base import AliasSink, Sink
 from etl.sources.base import Mirror, Source
 from etl.stages.base import Progress, Tally
 from etl.stages.batches import Batching, Desk, collect_stage, count_in_batches
 from etl.stages.cascade import Cascade, Cascading, cascade_stage
 from etl.stages.classify import Asking, classify_stage, count_waiting_texts, estimate_stage, register_tasks
 from etl.stages.estimate import Estimate, estimate_costs
-from etl.stages.export import PreparedSink, count_waiting_documents, export_runs, export_stage, prepare_sink
+from etl.stages.export import (
+    PreparedSink,
+    claim_sink,
+    count_waiting_documents,
+    export_runs,
+    export_stage,
+    prepare_sink,
+)
 from etl.stages.fetch import Fetched, fetch_stage
 from etl.stages.fingerprint import fingerprint_stage
 from etl.stages.golden import GoldenPlan, golden_stage
 from etl.stages.model_guard import guard_model
 from etl.stages.near import near_stage
+from etl.stages.rebuild import RebuildPlan, rebuild_stage
 from etl.stages.renew import check_is_newest, with_run
 from etl.stages.replay import Parse, replay_stage
 from etl.stages.spending import Caps, opened_purse
@@ -81,6 +89,7 @@ class Plan:
     sweep: how much of what is stored is read again after the fetch; None: nothing.
     replay: how kept objects that could not be used are read again, before the fetches; None: they are not.
     verify: what is compared, and mended, instead of all the stages; the fetches then say whose locks are taken.
+    rebuild: which indices of the sink are made anew, instead of all the stages.
     renewal: which answers classify gives anew, instead of asking about what has none. trial: two ways of answering that
     are compared, instead of all the stages. golden: a golden set whose texts a classifier is asked about, likewise.
     index_prefix: of the index that documents wait for where there is no sink; None: for one that has none yet.
@@ -102,6 +111,7 @@ class Plan:
     sweep: SweepPlan | None = None
     replay: Parse | None = None
     verify: VerifyPlan | None = None
+    rebuild: RebuildPlan | None = None
     renewal: Renewal | None = None
     trial: TrialPlan | None = None
     golden: GoldenPlan | None = None
@@ -254,6 +264,9 @@ def _does_one_thing(current: _Run) -> bool:
     elif plan.golden is not None:
         with _collected(current.stops):
             _ask_golden(current, plan.golden)
+    elif plan.rebuild is not None:
+        with _collected(current.stops):
+            _rebuild(current, plan.rebuild)
     elif plan.only_collect and plan.batching is not None:
         _collect_batches(current, plan.batching)
         tally.in_batches.update(count_in_batches(store))
@@ -332,6 +345,10 @@ def _classify(current: _Run, classifier: Classifier, scope: PendingScope) -> Non
             tally.waiting_texts.update(count_waiting_texts(store, plan.tasks, scope))
     if plan.batching is not None:
         tally.in_batches.update(count_in_batches(store))
+    if not store.dry_run:
+        under_way = [found["texts"] for task, found in tally.in_batches.items() if task in {t.name for t in plan.tasks}]
+        tally.texts_in_batches = sum(under_way)
+        tally.texts_waiting = tally.texts_in_batches + sum(tally.waiting_texts.values())
     update_statistics(store, tally)
 
 
@@ -360,14 +377,29 @@ def _count_waiting_documents(current: _Run) -> None:
 def _export(current: _Run, sink: Sink) -> None:
     tally = current.outcome.tally
     try:
-        current.prepared = prepare_sink(current.store, sink)
+        current.prepared = claim_sink(current.store, sink)
         export_stage(current.store, current.prepared, current.outcome.run_id, tally, current.progress)
     except errors.LockedError:
         raise
     except errors.StopError:
         current.sink_fails = True  # the record of this run need not wait for it once more
+        with suppress(errors.StopError):
+            tally.waiting_documents = count_waiting_documents(current.store, sink.prefix, refresh=False)
         raise
+    tally.waiting_documents = 0
     update_statistics(current.store, tally)
+
+
+def _rebuild(current: _Run, plan: RebuildPlan) -> None:
+    sink = current.plan.sink
+    if not isinstance(sink, AliasSink):
+        raise errors.ConfigurationError("this sink has no indices behind aliases, so there is nothing to rebuild")
+    try:
+        rebuild_stage(current.store, sink, plan, current.outcome.run_id, current.outcome.tally, current.progress)
+    except errors.UnavailableError:
+        current.sink_fails = True
+        raise
+    update_statistics(current.store, current.outcome.tally)
 
 
 def _export_runs(current: _Run) -> None:
@@ -470,7 +502,13 @@ def _close_run(store: Store, plan: Plan, outcome: RunOutcome) -> bool:
         tally.counts["waited_seconds"] += used.get("waited_seconds", 0)
         if "rate_limit_remaining" in used:
             tally.counts["rate_limit_left"] = used["rate_limit_remaining"]
-    counters = {**tally.counts, "cost_usd": tally.cost_usd}
+    left = {
+        "texts_waiting": tally.texts_waiting,
+        "texts_in_batches": tally.texts_in_batches,
+        "documents_waiting": tally.waiting_documents,
+    }
+    known = {name: number for name, number in left.items() if number is not None}
+    counters = {**tally.counts, **known, "cost_usd": tally.cost_usd}
     notes = [*tally.notes, *tally.remarks]
     try:
         with store.transaction() as connection:

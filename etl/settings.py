@@ -57,10 +57,28 @@ class Settings(BaseSettings):
     opensearch_url: SecretStr | None = Field(
         None, description="OpenSearch 2.19+ or 3.x; `local`: the server of `issuetide servers`; unset: documents wait"
     )
-    opensearch_ca_file: Path | None = Field(None, description="certificate authorities to trust for OpenSearch (PEM)")
+    opensearch_username: str | None = Field(None, description="user name for OpenSearch, where the URL has none")
+    opensearch_password: SecretStr | None = Field(None, description="its password, as it is: nothing percent-encoded")
+    opensearch_ca_file: Path | None = Field(
+        None, description="certificate authorities to trust for OpenSearch and Dashboards (PEM); unset: the machine's"
+    )
+    opensearch_client_cert_file: Path | None = Field(
+        None, description="a client certificate to show to OpenSearch (PEM)"
+    )
+    opensearch_client_key_file: Path | None = Field(
+        None, description="its key, not encrypted (PEM); unset: it is in the certificate's file"
+    )
+    opensearch_aws_region: str | None = Field(
+        None, description="sign requests (SigV4) for Amazon OpenSearch Service in this region; needs the extra `aws`"
+    )
+    opensearch_aws_service: Literal["es", "aoss"] = Field(
+        "es", description="what they are signed for: `es`, or `aoss` (Serverless)"
+    )
     dashboards_url: SecretStr | None = Field(
         None, description="OpenSearch Dashboards, for `issuetide dashboards import`"
     )
+    dashboards_username: str | None = Field(None, description="user name for Dashboards, where the URL has none")
+    dashboards_password: SecretStr | None = Field(None, description="its password, as it is")
     issuetide_model: str = Field("claude-haiku-5-5", description="the Anthropic model that classifies")
     issuetide_task: str = Field("issue_kind", description="the tasks of a run without --task, comma separated")
     issuetide_tasks_dir: Path | None = Field(

@@ -31,6 +31,7 @@ from etl.servers.postgres import start_postgres, stop_postgres
 
 if TYPE_CHECKING:
     from etl.db.store import Store
+    from tests.secured_opensearch import SecuredOpenSearch
 
 # Read now: the fixture below gives every test another HOME.
 _DISTRIBUTIONS = Path(platformdirs.user_cache_dir("issuetide", appauthor=False)) / "servers"
@@ -210,6 +211,27 @@ def opensearch2_url(server_folder: Path) -> Iterator[str]:
         )
     finally:
         stop_opensearch(folder)
+
+
+@pytest.fixture(scope="session")
+def secured_opensearch(server_folder: Path) -> Iterator["SecuredOpenSearch"]:
+    """An OpenSearch with the security plugin, of this session's own. Mark the test `security`."""
+    from tests.secured_opensearch import CannotDownloadError, fetch_secured, start_secured
+
+    _Internet.closed = False
+    try:
+        home = fetch_secured(_DISTRIBUTIONS)
+    except CannotDownloadError as error:
+        if "CI" in os.environ:  # there a test that is left out would be taken for one that passes
+            raise
+        pytest.skip(str(error))
+    finally:
+        _Internet.closed = True
+    server = start_secured(server_folder / "secured", home)
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="session")

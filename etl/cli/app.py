@@ -7,10 +7,12 @@ import typer
 from etl.cli import pipeline_commands, report_commands, server_commands, task_commands
 from etl.cli.batch_commands import batches_app
 from etl.cli.compare_command import compare_command
+from etl.cli.dashboards_commands import dashboards_app
 from etl.cli.dedup_commands import dedup_app
 from etl.cli.doctor import doctor_command
 from etl.cli.evaluate_command import evaluate_command
 from etl.cli.explain_command import explain_command
+from etl.cli.index_commands import index_app
 from etl.cli.override_command import override_command
 from etl.cli.purge_command import purge_command
 from etl.cli.reclassify_command import reclassify_command
@@ -69,7 +71,8 @@ app.command("purge", short_help="Erase one issue or pull request for good.")(pur
 app.command("report")(report_commands.report_command)
 app.add_typer(task_commands.tasks_app, name="tasks")
 app.add_typer(dedup_app, name="dedup")
+app.add_typer(index_app, name="index")
 app.add_typer(batches_app, name="batches")
-app.add_typer(report_commands.dashboards_app, name="dashboards")
+app.add_typer(dashboards_app, name="dashboards")
 app.add_typer(server_commands.database_app, name="db")
 app.add_typer(server_commands.servers_app, name="servers")

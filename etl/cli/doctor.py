@@ -291,6 +291,22 @@ def _check_opensearch(settings: Settings) -> Iterator[Check]:
         return
     sink = wiring.make_sink(settings, monotonic() + _PATIENCE_SECONDS)
     yield from sink.check()  # type: ignore[union-attr]  # set, as checked above; every sink of a URL has it
+    yield from _check_password_is_hidden(settings)
+
+
+def _check_password_is_hidden(settings: Settings) -> Iterator[Check]:
+    from etl.sinks.opensearch_connection import parse_addresses
+
+    for address in parse_addresses(wiring.opensearch_address(settings) or ""):
+        is_here = address.host in {"localhost", "::1"} or address.host.startswith("127.")
+        has_password = address.auth is not None or settings.opensearch_password is not None
+        if address.scheme == "http" and has_password and not is_here:
+            yield Check(
+                "opensearch password",
+                "warning",
+                f"it goes to {address.name} unencrypted: whoever is on the way can read it",
+                "let the server speak TLS, and write https:// in OPENSEARCH_URL",
+            )
 
 
 def _check_dashboards(settings: Settings) -> Iterator[Check]:
@@ -299,4 +315,9 @@ def _check_dashboards(settings: Settings) -> Iterator[Check]:
         return
     from etl.dashboards.importing import check_dashboards
 
-    yield Check("dashboards", "ok", check_dashboards(settings.dashboards_url.get_secret_value()))
+    found = check_dashboards(
+        settings.dashboards_url.get_secret_value(),
+        auth=wiring.dashboards_login(settings),
+        ca_file=settings.opensearch_ca_file,
+    )
+    yield Check("dashboards", "ok", found)

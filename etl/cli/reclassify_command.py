@@ -113,7 +113,7 @@ def _show_plan(session: Session, plan: Plan, classifier: Classifier, renewal: Re
     if session.as_json:
         print_json(asdict(found))
     else:
-        first, *others = plan_lines(found)
+        first, *others = plan_lines(found, narrowed=renewal.is_narrowed)
         print_line(first)
         for line in others:
             print_line(line, before="  ")
@@ -131,8 +131,8 @@ def _keys_of(store: Store, names: Sequence[str]) -> list[int] | None:
     return sorted(known.values())
 
 
-def plan_lines(plan: RenewalPlan) -> list[str]:
-    """What a renewal would do, for people."""
+def plan_lines(plan: RenewalPlan, *, narrowed: bool = False) -> list[str]:
+    """What a renewal would do, for people. narrowed: whether it is limited to some of the older answers."""
     today = " or ".join(plan.prompt_versions)
     lines = [f"task {plan.task} version {plan.task_version}; today `{plan.classifier}` asks {plan.model} with {today}"]
     lines += [
@@ -141,7 +141,12 @@ def plan_lines(plan: RenewalPlan) -> list[str]:
         for group in plan.groups
     ]
     if not plan.groups:
-        lines.append("no answer is older: nothing to do")
+        lines.append(
+            "no older answer is as --category, --from-prompt, --from-model or --older-than-version say; check how they"
+            " are written, or leave them out"
+            if narrowed
+            else "no answer is older: nothing to do"
+        )
     else:
         batches = "" if plan.batch_usd is None else f", in batches ${plan.batch_usd:.4f}"
         lines.append(f"{plan.texts:,} texts to ask about: live ${plan.live_usd:.4f}{batches} (estimates)")

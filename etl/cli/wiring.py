@@ -2,7 +2,7 @@
 
 import logging
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,6 +11,8 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
+
+from pydantic import SecretStr
 
 from etl.classifiers import BATCH_CLASSIFIERS, CLASSIFIERS
 from etl.classifiers.base import Classifier, PaidClassifier
@@ -30,8 +32,10 @@ from etl.stages.sweep import SweepPlan
 from etl.tasks import Task, load_tasks, select_tasks
 
 if TYPE_CHECKING:
+    from etl.dashboards.panels import Search
     from etl.github import GitHubClient
     from etl.github_credentials import Credentials
+    from etl.sinks.opensearch_access import Access, Login
 
 _log = logging.getLogger(__name__)
 
@@ -127,9 +131,71 @@ def make_sink(settings: Settings, deadline: float | None = None) -> Sink | None:
     if url is None:
         return None
     sink: Sink = resolve(SINKS["opensearch"])(
-        url, settings.issuetide_index_prefix, ca_file=settings.opensearch_ca_file, deadline=deadline
+        url, settings.issuetide_index_prefix, access=opensearch_access(settings), deadline=deadline
     )
     return sink
+
+
+def opensearch_access(settings: Settings) -> "Access":
+    """Whom to trust and as whom to ask at OPENSEARCH_URL; nothing of that for the local server, which asks nobody."""
+    from etl.sinks.opensearch_access import Access
+
+    if settings.opensearch_url is not None and settings.opensearch_url.get_secret_value() == LOCAL:
+        return Access()
+    return Access(
+        ca_file=settings.opensearch_ca_file,
+        username=settings.opensearch_username,
+        password=_revealed(settings.opensearch_password),
+        client_cert_file=settings.opensearch_client_cert_file,
+        client_key_file=settings.opensearch_client_key_file,
+        aws_region=settings.opensearch_aws_region,
+        aws_service=settings.opensearch_aws_service,
+    )
+
+
+def make_search(settings: Settings) -> "tuple[str, Search]":
+    """The server of OPENSEARCH_URL as shown to people, and a way to ask it: index and body of a `_search`.
+
+    Raises:
+        ConfigurationError: OPENSEARCH_URL is not set or cannot be used, or leads to no OpenSearch of 2.19 or newer.
+        UnavailableError: it does not answer. The search raises the same two, also for a body that is refused.
+    """
+    from etl.sinks.opensearch_connection import Connection
+    from etl.sinks.opensearch_indices import read_cluster
+
+    url = opensearch_address(settings)
+    if url is None:
+        raise ConfigurationError("OPENSEARCH_URL is not set; set it, or use `local` for that of `issuetide servers`")
+    connection = Connection(url, access=opensearch_access(settings))
+    read_cluster(connection)
+
+    def search(index: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        # An index that nothing was exported to yet is an empty one.
+        parameters = {"ignore_unavailable": "true", "allow_no_indices": "true"}
+        answer: Mapping[str, Any] = connection.call(
+            f"searching {index}", lambda client: client.search(index=index, body=dict(body), params=parameters)
+        )
+        return answer
+
+    return connection.name, search
+
+
+def dashboards_login(settings: Settings) -> "Login | None":
+    """DASHBOARDS_USERNAME and DASHBOARDS_PASSWORD; None where they are not set.
+
+    Raises:
+        ConfigurationError: one is set without the other.
+    """
+    name, password = settings.dashboards_username, _revealed(settings.dashboards_password)
+    if name is None and password is None:
+        return None
+    if name is None or password is None:
+        raise ConfigurationError("DASHBOARDS_USERNAME and DASHBOARDS_PASSWORD belong together: set both, or neither")
+    return name, password
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
 
 
 def make_jsonl_sink(path: Path) -> Sink:

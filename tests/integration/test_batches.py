@@ -303,6 +303,40 @@ def test_what_a_canceled_batch_had_done_counts_and_the_rest_is_asked_again(offic
     assert office.answered() == (9, 9)
 
 
+@pytest.mark.parametrize(
+    ("result", "days", "submitted"),
+    [("canceled", 0, 7), ("expired", 0, 0), ("expired", 8, 7)],
+)
+def test_only_what_failed_twice_within_a_week_is_kept_from_batches(
+    office: Office, result: str, days: int, submitted: int
+) -> None:
+    office.pack = 1
+    office.run(*make_issues(9))
+    store = Store(office.url)
+    with store.transaction() as connection:
+        connection.execute(text("UPDATE batch_texts SET outcome = :result"), {"result": result})
+        connection.execute(text("UPDATE batches SET state = 'lost', settled_at = now()"))
+        connection.execute(text("DELETE FROM claims"))
+        connection.execute(
+            text(
+                "INSERT INTO batches (task, task_version, task_sha256, prompt_version, classifier, model, state, token,"
+                " requests, texts, reserved_usd, run_id, settled_at)"
+                " SELECT task, task_version, task_sha256, prompt_version, classifier, model, state, 'again', requests,"
+                " texts, reserved_usd, run_id, settled_at FROM batches"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO batch_texts (batch_id, text_id, custom_id, echo_id, outcome)"
+                " SELECT b.id, t.text_id, t.custom_id, t.echo_id, t.outcome FROM batch_texts t, batches b"
+                " WHERE b.token = 'again'"
+            )
+        )
+        connection.execute(text("UPDATE batches SET created_at = created_at - make_interval(days => :d)"), {"d": days})
+    store.close()
+    assert office.run().tally.counts["texts_submitted"] == submitted
+
+
 @pytest.mark.parametrize("result", ["errored", "overloaded", "expired", "missing"])
 def test_single_requests_that_fail_are_asked_again(office: Office, result: str) -> None:
     office.pack = 1

@@ -23,7 +23,7 @@ ROLE_BLOCK = next(block for block in BLOCKS if "GRANT SELECT" in block)
 
 
 def test_the_queries_of_the_document_are_found() -> None:
-    assert len(QUERIES) >= 4
+    assert len(QUERIES) >= 2  # the alerts have their own document and test
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=range(len(QUERIES)))

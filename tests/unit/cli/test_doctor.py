@@ -33,3 +33,30 @@ def test_a_data_folder_that_cannot_be_written_to_is_found(tmp_path: Path, below_
 
 def test_a_data_folder_that_nothing_needs_is_not_looked_at() -> None:
     assert folder_checks(Path("/proc/issuetide"), database_url="postgresql://127.0.0.1:1/x") == []
+
+
+@pytest.mark.parametrize(
+    ("url", "password", "is_open"),
+    [
+        ("http://search.invalid:9200", "s3cret", True),
+        ("http://hourly:s3cret@search.invalid:9200", None, True),
+        ("http://search.invalid:9200", None, False),
+        ("https://search.invalid:9200", "s3cret", False),
+        ("http://127.0.0.1:1", "s3cret", False),
+        ("http://localhost:1", "s3cret", False),
+    ],
+)
+def test_a_password_that_travels_unencrypted_is_warned_of(
+    tmp_path: Path, url: str, password: str | None, is_open: bool
+) -> None:
+    settings = read_settings(
+        issuetide_data_dir=tmp_path,
+        github_api_url=NOWHERE,
+        database_url="postgresql://127.0.0.1:1/x",
+        opensearch_url=url,
+        opensearch_username="hourly" if password else None,
+        opensearch_password=password,
+    )
+    found = run_checks(settings)
+    assert [check.status for check in found if check.name == "opensearch password"] == (["warning"] if is_open else [])
+    assert "s3cret" not in repr(found)

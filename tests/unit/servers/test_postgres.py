@@ -18,7 +18,9 @@ def test_a_folder_without_a_server_is_never_started_and_looking_makes_nothing(tm
 
 
 @pytest.mark.parametrize(
-    "pid_file", ["", "\n", "garbage\n", f"{os.getpid()}\n", "999999999\n/x\n1\n5432\n/x\n\n\nready\n"]
+    "pid_file",
+    ["", "\n", "garbage\n", f"{os.getpid()}\n", "999999999\n/x\n1\n5432\n/x\n\n\nready\n"],
+    ids=["empty", "a line end", "no number", "another process", "no process"],
 )
 def test_a_pid_file_that_names_no_server_of_this_folder_is_a_stopped_server(tmp_path: Path, pid_file: str) -> None:
     cluster = tmp_path / "postgres" / "data"
