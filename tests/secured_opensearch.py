@@ -26,7 +26,7 @@ import trustme
 
 from etl.errors import UnavailableError
 from etl.servers import folders
-from etl.servers.distributions import fetch_distribution
+from etl.servers.distributions import fetch_distribution, trusting_the_machine
 from etl.servers.java import bundled_java
 from etl.servers.processes import server_environment
 
@@ -87,8 +87,9 @@ def _fetch(folder: Path) -> Path:
 def _resolve(work: Path, group: str, name: str, version: str, packaging: str = "zip") -> Path:
     from jgo.maven import MavenContext
 
-    context = MavenContext(repo_cache=work / "repository", local_repos=[], timeout=60)
-    return Path(context.project(group, name).at_version(version).artifact(packaging=packaging).resolve())
+    with trusting_the_machine():
+        context = MavenContext(repo_cache=work / "repository", local_repos=[], timeout=60)
+        return Path(context.project(group, name).at_version(version).artifact(packaging=packaging).resolve())
 
 
 @dataclass

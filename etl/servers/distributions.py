@@ -156,7 +156,7 @@ def _download(resolve: Callable[[], _T], what: str) -> _T:
             return resolve()
         except requests.exceptions.SSLError:
             # requests trusts its own list of authorities; behind a company's proxy the machine's list is the right one.
-            with _trusting_the_machine():
+            with trusting_the_machine():
                 return resolve()
     except requests.RequestException as error:
         reason = type(error).__name__
@@ -169,7 +169,7 @@ def _download(resolve: Callable[[], _T], what: str) -> _T:
 
 
 @contextmanager
-def _trusting_the_machine() -> Iterator[None]:
+def trusting_the_machine() -> Iterator[None]:
     """Lets requests use the authorities of the operating system, unless the user has already said which."""
     paths = ssl.get_default_verify_paths()
     known = [paths.cafile, paths.openssl_cafile, "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/cert.pem"]

@@ -151,7 +151,7 @@ def test_a_terminated_run_closes_its_record_and_the_next_goes_on(world: World) -
     while len(world.anthropic.asked()) < 5:
         time.sleep(0.05)
     process.terminate()
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=180)
     assert process.returncode == 130, errors
     assert world.rows("SELECT status FROM runs") == [("interrupted",)]
     assert world.rows("SELECT count(*) FROM claims") == [(0,)]

@@ -16,6 +16,7 @@ from etl.dedup import RULES_VERSION
 from tests.integration.test_bad_input import COMMAND, Desk
 from tests.integration.world import KEY
 from tests.loopback.anthropic import LoopbackAnthropic
+from tests.loopback.anthropic_answers import item_texts
 from tests.loopback.github import LoopbackGitHub
 
 REPO = "octo/demo"
@@ -61,8 +62,8 @@ class Office(Desk):
         )
 
     def asked(self) -> int:
-        """How many questions Anthropic was sent."""
-        return len(self.anthropic.asked())
+        """How many texts Anthropic was asked about; several may share a request."""
+        return sum(len(item_texts(entry.json)) for entry in self.anthropic.asked())
 
 
 @pytest.fixture
