@@ -1,71 +1,27 @@
 """`train` and the cascade as processes, with a real PostgreSQL and the loopback Messages API."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
+from tests.integration.desk import CommandDesk
 from tests.learnable import KINDS, make_issue
 from tests.loopback.anthropic import LoopbackAnthropic
-from tests.loopback.anthropic_answers import item_text, packed_items
+from tests.loopback.anthropic_answers import item_text
 
 LEARNED = 60
 """So many issues of each kind are answered by Claude before a model is trained."""
 NEW = 20
+ONE_BY_ONE = {"ISSUETIDE_PACK": "1", "ISSUETIDE_BATCH_PACK": "1"}
 
 
-@dataclass
-class Desk:
-    """A folder, the loopback API, and the command."""
-
-    anthropic: LoopbackAnthropic
-    database_url: str
-    folder: Path
-
-    def start(self, *arguments: str, **changes: str) -> "subprocess.Popen[str]":
-        """The command as a process, its output kept."""
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "COVERAGE_PROCESS_CONFIG") if name in os.environ}
-        environment = {
-            **kept,
-            "ANTHROPIC_API_KEY": self.anthropic.key,
-            "ANTHROPIC_BASE_URL": self.anthropic.url,
-            "DATABASE_URL": self.database_url,
-            "ISSUETIDE_DATA_DIR": str(self.folder / "data"),
-            "ISSUETIDE_THREADS": "2",
-            "ISSUETIDE_PACK": "1",
-            "ISSUETIDE_BATCH_PACK": "1",
-            "ISSUETIDE_EXECUTOR": "sync",
-            **changes,
-        }
-        return subprocess.Popen(
-            [sys.executable, "-m", "etl.cli", *arguments],
-            env=environment,
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def command(self, *arguments: str, code: int = 0, **changes: str) -> str:
-        """What the command printed, run to its end; where that is an error, the error as well."""
-        process = self.start(*arguments, **changes)
-        output, errors = process.communicate(timeout=240)
-        assert process.returncode == code, errors + output
-        return output if code == 0 else output + errors
-
-    def json(self, *arguments: str, code: int = 0, **changes: str) -> Any:
-        """What it printed with `--json`."""
-        return json.JSONDecoder().raw_decode(self.command(*arguments, "--json", code=code, **changes))[0]
+class Desk(CommandDesk):
+    """Where runs read files of issues; one text a request, so that every question counts."""
 
     def doctor(self, **changes: str) -> Any:
         """What `doctor` says of the cascade; GitHub is not there, which it finds as well."""
@@ -96,19 +52,6 @@ class Desk:
         """A run over the issues of a file, by Claude."""
         return self.json("run", "--input", name, "--task", "issue_kind", *arguments, code=code, **changes)
 
-    def asked(self) -> list[str]:
-        """Every text that was asked about so far and answered."""
-        texts: list[str] = []
-        for entry in self.anthropic.asked():
-            if entry.status == 200:
-                texts += [text for _, text in packed_items(entry.json)] or [entry.item]
-        return texts
-
-    def rows(self, statement: str) -> list[tuple[Any, ...]]:
-        """What the database says."""
-        with psycopg.connect(self.database_url) as connection:
-            return connection.execute(statement.encode()).fetchall()
-
 
 def answer_as_made(body: Mapping[str, Any]) -> str:
     """What the loopback model answers: the kind whose sentences the text has."""
@@ -123,7 +66,7 @@ def desk(database_url: str, tmp_path: Path) -> Iterator[Desk]:
     """With issues that Claude has answered."""
     with LoopbackAnthropic() as anthropic:
         anthropic.answer = answer_as_made
-        desk = Desk(anthropic, database_url, tmp_path)
+        desk = Desk(anthropic, database_url, tmp_path, ONE_BY_ONE)
         desk.run(desk.issues("first.jsonl", 0, LEARNED))
         assert desk.rows("SELECT count(*) FROM current_answers") == [(3 * LEARNED,)]
         yield desk
@@ -235,7 +178,7 @@ def test_a_run_that_is_killed_in_the_cascade_goes_on_and_pays_nothing_twice(desk
 
 def test_too_few_answers_are_refused_and_say_how_many_are_needed(database_url: str, tmp_path: Path) -> None:
     with LoopbackAnthropic() as anthropic:
-        desk = Desk(anthropic, database_url, tmp_path)
+        desk = Desk(anthropic, database_url, tmp_path, ONE_BY_ONE)
         desk.run(desk.issues("few.jsonl", 0, 5))
         said = desk.command("train", "--task", "issue_kind", code=3)
     assert "30 texts are needed of each of at least two categories, and there are 15 texts" in said
@@ -245,7 +188,7 @@ def test_a_file_of_answers_needs_no_database(tmp_path: Path) -> None:
     lines = [json.dumps({"text": make_issue(kind, number), "label": kind}) for kind in KINDS for number in range(40)]
     (tmp_path / "golden.jsonl").write_text("\n".join(lines), encoding="utf-8")
     with LoopbackAnthropic() as anthropic:
-        desk = Desk(anthropic, "postgresql://nobody@127.0.0.1:1/nothing", tmp_path)
+        desk = Desk(anthropic, "postgresql://nobody@127.0.0.1:1/nothing", tmp_path, ONE_BY_ONE)
         said = desk.command(
             "train", "--task", "issue_kind", "--input", "golden.jsonl", "--dry-run", "--output", "model.bin"
         )

@@ -1,23 +1,16 @@
 """`reclassify` and `compare` as processes of their own, against the loopback Messages API and a real PostgreSQL."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import psycopg
 import pytest
 
 from etl.resources import resource_folder
+from tests.integration.desk import CommandDesk
 from tests.loopback.anthropic import LoopbackAnthropic
-from tests.loopback.anthropic_answers import packed_items, plausible_answer
+from tests.loopback.anthropic_answers import plausible_answer
 
 ISSUES = 60
 PACK = 4
@@ -25,74 +18,8 @@ IN_FLIGHT = 5 * PACK
 """So many texts a kill may ask about twice: the window of two threads has four requests, and one is being stored."""
 
 
-@dataclass
-class Bench:
-    """A folder with task files of its own, the loopback API, and the command."""
-
-    anthropic: LoopbackAnthropic
-    database_url: str
-    folder: Path
-
-    def start(self, *arguments: str, **changes: str) -> "subprocess.Popen[str]":
-        """The command as a process, its output kept."""
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "COVERAGE_PROCESS_CONFIG") if name in os.environ}
-        environment = {
-            **kept,
-            "ANTHROPIC_API_KEY": self.anthropic.key,
-            "ANTHROPIC_BASE_URL": self.anthropic.url,
-            "DATABASE_URL": self.database_url,
-            "ISSUETIDE_TASKS_DIR": str(self.folder / "tasks"),
-            "ISSUETIDE_DATA_DIR": str(self.folder / "data"),
-            "ISSUETIDE_PACK": str(PACK),
-            "ISSUETIDE_THREADS": "2",
-            "ISSUETIDE_EXECUTOR": "sync",
-            **changes,
-        }
-        return subprocess.Popen(
-            [sys.executable, "-m", "etl.cli", *arguments],
-            env=environment,
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def command(self, *arguments: str, code: int = 0, **changes: str) -> str:
-        """What the command printed, run to its end; where that is an error, the error as well."""
-        process = self.start(*arguments, **changes)
-        output, errors = process.communicate(timeout=240)
-        assert process.returncode == code, errors + output
-        return output if code == 0 else output + errors
-
-    def json(self, *arguments: str, code: int = 0, **changes: str) -> dict[str, Any]:
-        """What it printed with `--json`."""
-        output = self.command(*arguments, "--json", code=code, **changes)
-        values: dict[str, Any] = json.JSONDecoder().raw_decode(output)[0]
-        return values
-
-    def kill_after(self, answered: int, *arguments: str) -> None:
-        """Starts a command and ends it with kill -9 once so many more texts were answered."""
-        before = len(self.asked())
-        process = self.start(*arguments)
-        while len(self.asked()) < before + answered and process.poll() is None:
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
-
-    def asked(self) -> list[str]:
-        """Every text that was asked about so far and answered."""
-        texts: list[str] = []
-        for entry in self.anthropic.asked():
-            if entry.status == 200:
-                texts += [text for _, text in packed_items(entry.json)] or [entry.item]
-        return texts
-
-    def rows(self, statement: str) -> list[tuple[Any, ...]]:
-        """What the database says."""
-        with psycopg.connect(self.database_url) as connection:
-            return connection.execute(statement.encode()).fetchall()
+class Bench(CommandDesk):
+    """With task files of its own."""
 
     def edit_task(self, old: str, new: str, to: str = "tasks") -> Path:
         """The task's file with one thing changed; in another folder it is a draft."""
@@ -126,7 +53,8 @@ def bench(database_url: str, tmp_path: Path) -> Iterator[Bench]:
             }
             file.write(json.dumps(issue) + "\n")
     with LoopbackAnthropic() as anthropic:
-        bench = Bench(anthropic, database_url, tmp_path)
+        settings = {"ISSUETIDE_TASKS_DIR": str(folder), "ISSUETIDE_PACK": str(PACK)}
+        bench = Bench(anthropic, database_url, tmp_path, settings)
         bench.json("run", "--input", "issues.jsonl", "--task", "issue_kind")
         assert bench.rows("SELECT count(*) FROM classifications") == [(ISSUES,)]
         yield bench
