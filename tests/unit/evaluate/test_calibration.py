@@ -1,6 +1,7 @@
 """Calibration: the error is measured, the map is monotone, better than what was stated, or refused."""
 
 import random
+from importlib import import_module
 from itertools import pairwise
 
 import pytest
@@ -41,7 +42,7 @@ def test_equal_confidences_are_never_divided() -> None:
 
 
 def test_without_equal_ones_the_curve_is_scikit_learns_by_quantiles() -> None:
-    calibration = pytest.importorskip("sklearn.calibration")
+    calibration = import_module("sklearn.calibration")
     chance = random.Random(7)
     stated = [(place / 1000, chance.random() < place / 1000) for place in range(1000)]
     right, mean = calibration.calibration_curve(
@@ -53,7 +54,7 @@ def test_without_equal_ones_the_curve_is_scikit_learns_by_quantiles() -> None:
 
 
 def test_brier_is_scikit_learns() -> None:
-    metrics = pytest.importorskip("sklearn.metrics")
+    metrics = import_module("sklearn.metrics")
     stated = overconfident(200)
     expected = metrics.brier_score_loss([right for _, right in stated], [confidence for confidence, _ in stated])
     assert reliability(stated).brier == pytest.approx(expected)
@@ -88,7 +89,7 @@ def test_a_platt_map_rises_and_stays_within_0_and_1(stated: list[Stated]) -> Non
 
 
 def test_isotonic_steps_are_scikit_learns_where_they_are_large() -> None:
-    isotonic = pytest.importorskip("sklearn.isotonic")
+    isotonic = import_module("sklearn.isotonic")
     levels = {0.2: (10, 50), 0.4: (5, 50), 0.6: (30, 50), 0.9: (45, 50)}  # 0.2 and 0.4 violate the order
     stated = [(level, place < right) for level, (right, whole) in levels.items() for place in range(whole)]
     expected = isotonic.IsotonicRegression().fit([c for c, _ in stated], [float(r) for _, r in stated])
@@ -99,8 +100,8 @@ def test_isotonic_steps_are_scikit_learns_where_they_are_large() -> None:
 
 
 def test_platts_curve_is_the_likeliest_one() -> None:
-    optimize = pytest.importorskip("scipy.optimize")
-    numpy = pytest.importorskip("numpy")
+    optimize = import_module("scipy.optimize")
+    numpy = import_module("numpy")
     stated = overconfident(150)
     right = sum(is_right for _, is_right in stated)
     targets = numpy.array(

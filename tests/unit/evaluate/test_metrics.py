@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from importlib import import_module
 
 import pytest
 from hypothesis import given, settings
@@ -59,7 +60,7 @@ def test_full_agreement_on_a_few_is_no_certainty() -> None:
 
 
 def test_the_interval_of_a_share_is_wilsons() -> None:
-    stats = pytest.importorskip("scipy.stats")
+    stats = import_module("scipy.stats")
     for right, whole in ((0, 10), (3, 10), (50, 60), (900, 900)):
         interval = stats.binomtest(right, whole).proportion_ci(0.95, method="wilson")
         assert wilson(right, whole) == pytest.approx((interval.low, interval.high))
@@ -106,7 +107,7 @@ word = st.sampled_from(["", *NAMES])
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.sampled_from(NAMES), word), min_size=1, max_size=60))
 def test_one_of_figures_are_those_of_scikit_learn(pairs: list[tuple[str, str]]) -> None:
-    sklearn = pytest.importorskip("sklearn.metrics")
+    sklearn = import_module("sklearn.metrics")
     scores = measure(examples_of(dict(Counter(pairs))), NAMES)
     rights, answers = [right for right, _ in pairs], [answer for _, answer in pairs]
     labels = [score.category for score in scores.categories]
@@ -135,7 +136,7 @@ chosen = st.sets(st.sampled_from(NAMES))
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(chosen, chosen), min_size=1, max_size=40))
 def test_many_of_figures_are_those_of_scikit_learn(pairs: list[tuple[set[str], set[str]]]) -> None:
-    sklearn = pytest.importorskip("sklearn.metrics")
+    sklearn = import_module("sklearn.metrics")
     examples = [Example(frozenset(right), tuple((name, 0.8) for name in answer)) for right, answer in pairs]
     scores = measure(examples, NAMES, many=True)
     used = [score.category for score in scores.categories]
