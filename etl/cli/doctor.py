@@ -249,20 +249,15 @@ def _check_ids(connection: "Connection") -> Iterator[Check]:
 
 
 def _check_inheritance(settings: Settings) -> Iterator[Check]:
-    url = wiring.find_running_database(settings) if settings.issuetide_inherit == "on" else None
-    if url is None:
+    if settings.issuetide_inherit != "on":
         return
     from etl.db.queries.inheritance import select_agreement
-    from etl.db.store import Store
     from etl.stages.inherit import standing_of, standing_words
 
-    store = Store(url)
-    try:
-        with store.transaction() as connection:
-            check_schema(connection)
-            agreements = select_agreement(connection)
-    finally:
-        store.close()
+    with wiring.running_database(settings) as connection:
+        if connection is None:
+            return
+        agreements = select_agreement(connection)
     if not agreements:
         yield Check("inheritance", "ok", "on; no text could have inherited an answer yet")
     for agreement in agreements:

@@ -1,13 +1,12 @@
 """What `doctor` looks at with Anthropic: key and model, and the prompt cache, on which most of the price depends."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from etl.cli import wiring
-from etl.db.migrate import check_schema
 from etl.errors import StopError
 from etl.records import Check
 from etl.settings import Settings
@@ -69,17 +68,10 @@ def check_model_record(settings: Settings) -> Iterator[Check]:
 @contextmanager
 def _opened_database(settings: Settings) -> "Iterator[Connection | None]":
     """A connection to the database of the settings, if that is there and fits this release; else None."""
-    from etl.db.store import Store
-
-    url = wiring.find_running_database(settings)
-    if url is None:
-        yield None
-        return
     with ExitStack() as stack:
         connection: Connection | None = None
         try:
-            connection = stack.enter_context(stack.enter_context(closing(Store(url))).transaction())
-            check_schema(connection)
+            connection = stack.enter_context(wiring.running_database(settings))
         except StopError:  # said by the check of the database
             connection = None
         yield connection

@@ -4,10 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from etl.cli import wiring
-from etl.db.migrate import check_schema
 from etl.db.queries import local_models
 from etl.db.queries.local_models import CascadeAgreement, StoredModel
-from etl.db.store import Store
 from etl.records import Check
 from etl.settings import Settings
 from etl.stages.cascade import model_name, standing_of, standing_words, wanted_agreement
@@ -20,21 +18,16 @@ _LEVELS = (0.99, 0.97, 0.95, 0.9, 0.85)
 
 def check_cascade(settings: Settings) -> Iterator[Check]:
     """One check per task of ISSUETIDE_TASK: how its cascade stands, or what one would save."""
-    url = wiring.find_running_database(settings)
-    if settings.issuetide_cascade == "on":
+    is_on = settings.issuetide_cascade == "on"
+    if is_on:
         from etl.classifiers.local_model import check_installed
 
         check_installed()
-    if url is None:
-        return
-    store = Store(url)
-    try:
-        with store.transaction() as connection:
-            check_schema(connection)
-            for task in wiring.choose_task_names(settings):
-                yield from _check_task(connection, task, is_on=settings.issuetide_cascade == "on")
-    finally:
-        store.close()
+    with wiring.running_database(settings) as connection:
+        if connection is None:
+            return
+        for task in wiring.choose_task_names(settings):
+            yield from _check_task(connection, task, is_on=is_on)
 
 
 def _check_task(connection: "Connection", task: str, *, is_on: bool) -> Iterator[Check]:

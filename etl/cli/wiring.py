@@ -3,7 +3,7 @@
 import logging
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import import_module
@@ -32,6 +32,8 @@ from etl.stages.sweep import SweepPlan
 from etl.tasks import Task, load_tasks, select_tasks
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from etl.dashboards.panels import Search
     from etl.github import GitHubClient
     from etl.github_credentials import Credentials
@@ -106,6 +108,23 @@ def find_running_database(settings: Settings) -> str | None:
     from etl.servers.postgres import postgres_status
 
     return postgres_status(settings.issuetide_data_dir).url
+
+
+@contextmanager
+def running_database(settings: Settings) -> "Iterator[Connection | None]":
+    """A connection to the database of the settings, for a look without starting a server; None where none runs.
+
+    Raises:
+        ConfigurationError: the schema is not that of this release.
+        UnavailableError: the database is out of reach.
+    """
+    url = find_running_database(settings)
+    if url is None:
+        yield None
+        return
+    with closing(Store(url)) as store, store.transaction() as connection:
+        check_schema(connection)
+        yield connection
 
 
 def opensearch_address(settings: Settings) -> str | None:
