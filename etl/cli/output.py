@@ -16,7 +16,7 @@ from etl.cli.progress import JsonFormatter
 from etl.db.store import Store
 from etl.errors import IssuetideError
 from etl.pipeline import Plan, RunOutcome
-from etl.report.words import count_words, plain_json, plain_line
+from etl.report.words import count_words, plain_json, plain_line, plain_text
 from etl.settings import Settings
 from etl.stages.base import Rehashed, Tally
 
@@ -58,6 +58,11 @@ def print_error(message: str) -> None:
 def print_line(text: str, *, before: str = "") -> None:
     """One line, whatever strangers wrote into `text`: nothing that moves a cursor, no markup, no end of a line."""
     typer.echo(before + plain_line(text, _LONGEST_LINE))
+
+
+def print_row(text: str) -> None:
+    """As `print_line`, with the spaces that make columns: for lines whose strangers' words are single ones."""
+    typer.echo(plain_text(text).replace("\n", " ").replace("\t", " ")[:_LONGEST_LINE])
 
 
 def print_json(value: object) -> None:

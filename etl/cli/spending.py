@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from etl.classifiers.base import Evidence, Forecast, Way
 from etl.classifiers.prices import load_prices
-from etl.cli.output import print_json, print_line
+from etl.cli.output import print_json, print_line, print_row
 from etl.db.queries.spending import select_cache_use, select_standing
 from etl.db.store import Store
 from etl.pipeline import Plan, RunOutcome
@@ -83,7 +83,7 @@ def print_estimate(store: Store, plan: Plan, outcome: RunOutcome, settings: Sett
         print_json(_estimate_values(outcome, plan.caps, spending))
     elif estimate is not None:
         for line in estimate_lines(estimate):
-            print_line(line)
+            print_row(line)
         for line in (*_cap_lines(plan.caps), *spending_lines(spending)):
             print_line(line)
 

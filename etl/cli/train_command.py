@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from etl.cli import options, wiring
-from etl.cli.output import print_json, print_line, stop
+from etl.cli.output import print_json, print_row, stop
 from etl.cli.pipeline_commands import begin
 from etl.cli.progress import make_progress
 from etl.db.queries import local_models
@@ -80,7 +80,7 @@ def train_command(
         print_json(_values(trained, content, stored))
     else:
         for line in training_lines(trained, len(content), stored):
-            print_line(line)
+            print_row(line)
 
 
 def _read_file(path: Path, task: Task) -> "list[Labelled]":

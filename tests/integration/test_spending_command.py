@@ -206,6 +206,9 @@ def test_an_estimate_asks_nobody_and_writes_nothing(desk: Desk, anthropic: Loopb
     assert run.returncode == 0, run.stderr
     assert "80 texts wait for `claude`" in run.stdout
     assert "all tasks: 80 texts" in run.stdout
+    titles = [line for line in run.stdout.splitlines() if line.endswith("requests         about       at most")]
+    assert len(titles) == 3
+    assert len({len(line) for line in titles}) == 1, "columns under columns"
     assert "nobody was asked" in run.stdout
     assert contents(desk) == before
 
