@@ -60,6 +60,7 @@ def import_command(
 
     settings = read_settings()
     address = _address(settings, url)
+    _check_task(settings, task)
     imported = import_dashboards(
         address,
         folder or _shipped_folder(),
@@ -140,6 +141,7 @@ def check_command(
     where a panel is empty.
     """
     settings = read_settings()
+    _check_task(settings, task)
     objects = _read(folder or _shipped_folder(), settings)
     from etl.dashboards.checking import find_problems, find_remarks
 
@@ -180,6 +182,7 @@ def preview_command(
     from etl.dashboards.preview import Preview, render_preview
 
     settings = read_settings()
+    _check_task(settings, task)
     objects = _read(folder or _shipped_folder(), settings)
     require_sound(objects, folder or "the shipped dashboards")
     view = _view(start, end, task, repo)
@@ -200,6 +203,11 @@ def _address(settings: Settings, url: str | None) -> str:
     if address is None:
         raise ConfigurationError("no address: set DASHBOARDS_URL or give --url, for example http://127.0.0.1:5601")
     return address
+
+
+def _check_task(settings: Settings, name: str | None) -> None:
+    if name is not None:
+        wiring.choose_tasks(settings, [name])
 
 
 def _shipped_folder() -> Path:
