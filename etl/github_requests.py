@@ -423,8 +423,8 @@ class Requester:
         left = self._time_left(what)
         if self._terms.max_calls is not None and self._calls >= self._terms.max_calls:
             raise BudgetError(
-                f"this run's {self._terms.max_calls} calls to GitHub are used up, before {what} was read; the next run "
-                "goes on from here (ISSUETIDE_MAX_CALLS or --max-calls allows more)"
+                f"the {self._terms.max_calls} calls to GitHub that this run may make are used up before reading"
+                f" {what}; the next run goes on from here (ISSUETIDE_MAX_CALLS or --max-calls allows more)"
             )
         self._calls += 1
         reply = self._session.request(

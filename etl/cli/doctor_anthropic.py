@@ -1,20 +1,14 @@
 """What `doctor` looks at with Anthropic: key and model, and the prompt cache, on which most of the price depends."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from etl.cli import wiring
-from etl.errors import StopError
 from etl.records import Check
 from etl.settings import Settings
 from etl.stages.model_guard import mend_words, warning_words
 from etl.tasks import Task, load_tasks
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 _PATIENCE_SECONDS = 20.0
 _LOOK_BACK = timedelta(days=14)
@@ -51,7 +45,7 @@ def check_model_record(settings: Settings) -> Iterator[Check]:
     """What runs know of the model: they ask once a day."""
     from etl.db.queries.model_checks import select_model_check
 
-    with _opened_database(settings) as connection:
+    with wiring.usable_database(settings) as connection:
         check = None if connection is None else select_model_check(connection, settings.issuetide_model)
     if check is None:
         return
@@ -63,18 +57,6 @@ def check_model_record(settings: Settings) -> Iterator[Check]:
         f"on {when} a run found {check.model} {check.lifecycle}{retires}",
         "" if check.lifecycle == "active" else 'see "Models that retire" in docs/classification.md',
     )
-
-
-@contextmanager
-def _opened_database(settings: Settings) -> "Iterator[Connection | None]":
-    """A connection to the database of the settings, if that is there and fits this release; else None."""
-    with ExitStack() as stack:
-        connection: Connection | None = None
-        try:
-            connection = stack.enter_context(wiring.running_database(settings))
-        except StopError:  # said by the check of the database
-            connection = None
-        yield connection
 
 
 def check_prompts(settings: Settings) -> Iterator[Check]:
@@ -106,7 +88,7 @@ def check_prompt_bytes(settings: Settings) -> Iterator[Check]:
     unstable = find_unstable(settings.issuetide_tasks_dir)
     for task in unstable:
         yield Check(f"prompt bytes of {task}", "failed", "two processes render the prompt differently", mend)
-    with _opened_database(settings) as connection:
+    with wiring.usable_database(settings) as connection:
         varied = [] if connection is None else select_unstable_prompts(connection, datetime.now(UTC) - _LOOK_BACK)
     for task, versions in varied:
         shown = ", ".join(versions[:3]) + (", …" if len(versions) > 3 else "")
@@ -124,7 +106,7 @@ def check_cache_use(settings: Settings) -> Iterator[Check]:
     """Whether the prompt cache is read, by the tokens of stored answers."""
     from etl.db.queries.prompt_cache import select_prompt_uses
 
-    with _opened_database(settings) as connection:
+    with wiring.usable_database(settings) as connection:
         uses = [] if connection is None else select_prompt_uses(connection, datetime.now(UTC) - _LOOK_BACK, _LOOKED_AT)
     for use in uses:
         if use.read or use.close < _CLOSE_ENOUGH:

@@ -23,7 +23,7 @@ def check_cascade(settings: Settings) -> Iterator[Check]:
         from etl.classifiers.local_model import check_installed
 
         check_installed()
-    with wiring.running_database(settings) as connection:
+    with wiring.usable_database(settings) as connection:
         if connection is None:
             return
         for task in wiring.choose_task_names(settings):

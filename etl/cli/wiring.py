@@ -3,7 +3,7 @@
 import logging
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import import_module
@@ -18,7 +18,7 @@ from etl.classifiers import BATCH_CLASSIFIERS, CLASSIFIERS
 from etl.classifiers.base import Classifier, PaidClassifier
 from etl.db.migrate import check_schema
 from etl.db.store import Store
-from etl.errors import ConfigurationError
+from etl.errors import ConfigurationError, StopError
 from etl.pipeline import Fetch
 from etl.records import Scope
 from etl.settings import Settings
@@ -124,6 +124,16 @@ def running_database(settings: Settings) -> "Iterator[Connection | None]":
         return
     with closing(Store(url)) as store, store.transaction() as connection:
         check_schema(connection)
+        yield connection
+
+
+@contextmanager
+def usable_database(settings: Settings) -> "Iterator[Connection | None]":
+    """As `running_database`, and None as well where the database cannot be used: `doctor` says so, once."""
+    with ExitStack() as stack:
+        connection: Connection | None = None
+        with suppress(StopError):
+            connection = stack.enter_context(running_database(settings))
         yield connection
 
 

@@ -154,6 +154,6 @@ def _state_of(error: BaseException | None, complaint: str) -> str | None:
     state: str | None = getattr(error, "sqlstate", None)
     if state is None and "password authentication failed" in complaint:
         return "28P01"
-    if state is None and "FATAL" in complaint and " does not exist" in complaint:
-        return "3D000"
+    if state is None and "FATAL" in complaint and complaint.endswith(" does not exist"):
+        return "28000" if ' role "' in complaint.rpartition("FATAL")[2] else "3D000"
     return state

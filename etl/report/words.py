@@ -3,6 +3,7 @@
 import json
 import unicodedata
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -49,14 +50,20 @@ def plain_text(text: str) -> str:
 def plain_json(value: object) -> str:
     """`value` as indented JSON that is safe on a terminal: what `plain_line` drops is written as an escape.
 
-    A program that reads it gets the same text.
+    A program that reads it gets the same text. Times are in ISO 8601, decimal fractions are numbers.
     """
-    text = json.dumps(value, default=str, indent=2, ensure_ascii=False)
+    text = json.dumps(value, default=_plain_value, indent=2, ensure_ascii=False)
     if all(map(_is_plain, set(text) - {"\n"})):
         return text
     return "".join(
         character if character == "\n" or _is_plain(character) else json.dumps(character)[1:-1] for character in text
     )
+
+
+def _plain_value(value: object) -> object:
+    if isinstance(value, date):
+        return value.isoformat()
+    return float(value) if isinstance(value, Decimal) else str(value)
 
 
 def _is_plain(character: str) -> bool:

@@ -427,7 +427,8 @@ class OpenSearchSink:
         if kind == "cluster_block_exception" and status == 429:
             outage.wait(reason, "free disk space on the server (the block then goes by itself) and run again")
         elif status in {403, 400}:
-            raise ConfigurationError(f"{where}{kind}: {reason}; open the index or lift its block, and run again")
+            why = reason.rstrip(";")
+            raise ConfigurationError(f"{where}{kind}: {why}; open the index or lift its block, and run again")
         else:
             outage.wait(f"status {status}, {kind}: {reason}", "give the server room or more nodes, then run again")
 

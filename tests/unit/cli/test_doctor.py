@@ -60,3 +60,10 @@ def test_a_password_that_travels_unencrypted_is_warned_of(
     found = run_checks(settings)
     assert [check.status for check in found if check.name == "opensearch password"] == (["warning"] if is_open else [])
     assert "s3cret" not in repr(found)
+
+
+def test_a_database_without_tables_is_one_failed_check(tmp_path: Path, empty_database_url: str) -> None:
+    settings = read_settings(issuetide_data_dir=tmp_path, github_api_url=NOWHERE, database_url=empty_database_url)
+    failed = [check.detail for check in run_checks(settings) if check.status == "failed"]
+    assert [detail for detail in failed if "no Issuetide tables yet" in detail] == failed[1:], "GitHub is away as well"
+    assert len(failed) == 2

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -152,6 +153,11 @@ def test_plain_json_is_safe_to_look_at_and_reads_as_the_same_text() -> None:
     assert json.loads(written) == {"title": HOSTILE, "emoji": "\U0001f600 é 漢"}
     assert "\U0001f600 é 漢" in written
     assert all(character.isprintable() for character in written.replace("\n", ""))
+
+
+def test_plain_json_writes_times_and_decimal_fractions_as_programs_read_them() -> None:
+    written = json.loads(plain_json({"at": NOW, "day": NOW.date(), "usd": Decimal("0E-8")}))
+    assert written == {"at": "2026-03-04T05:06:00+00:00", "day": "2026-03-04", "usd": 0}
 
 
 def test_plain_json_writes_a_lone_surrogate_and_a_letter_of_no_meaning_as_escapes() -> None:
