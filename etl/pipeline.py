@@ -18,6 +18,7 @@ from etl.db.queries import classifications as class_queries
 from etl.db.queries import items as item_queries
 from etl.db.queries import runs as run_queries
 from etl.db.queries.classifications import PendingScope, Renewal
+from etl.db.queries.run_tasks import insert_run_tasks
 from etl.db.store import Store
 from etl.records import Scope
 from etl.sinks.base import AliasSink, Sink
@@ -346,9 +347,9 @@ def _classify(current: _Run, classifier: Classifier, scope: PendingScope) -> Non
     if plan.batching is not None:
         tally.in_batches.update(count_in_batches(store))
     if not store.dry_run:
-        under_way = [found["texts"] for task, found in tally.in_batches.items() if task in {t.name for t in plan.tasks}]
-        tally.texts_in_batches = sum(under_way)
-        tally.texts_waiting = tally.texts_in_batches + sum(tally.waiting_texts.values())
+        for task in plan.tasks:
+            in_batches = tally.in_batches.get(task.name, {}).get("texts", 0)
+            tally.unanswered[task.name] = tally.waiting_texts.get(task.name, 0) + in_batches, in_batches
     update_statistics(store, tally)
 
 
@@ -502,19 +503,18 @@ def _close_run(store: Store, plan: Plan, outcome: RunOutcome) -> bool:
         tally.counts["waited_seconds"] += used.get("waited_seconds", 0)
         if "rate_limit_remaining" in used:
             tally.counts["rate_limit_left"] = used["rate_limit_remaining"]
-    left = {
-        "texts_waiting": tally.texts_waiting,
-        "texts_in_batches": tally.texts_in_batches,
-        "documents_waiting": tally.waiting_documents,
-    }
-    known = {name: number for name, number in left.items() if number is not None}
-    counters = {**tally.counts, **known, "cost_usd": tally.cost_usd}
+    counters = {**tally.counts, "cost_usd": tally.cost_usd}
+    if tally.unanswered:
+        counters["texts_waiting"], counters["texts_in_batches"] = map(sum, zip(*tally.unanswered.values(), strict=True))
+    if tally.waiting_documents is not None:
+        counters["documents_waiting"] = tally.waiting_documents
     notes = [*tally.notes, *tally.remarks]
     try:
         with store.transaction() as connection:
             class_queries.release_claims(connection, outcome.run_id)
             run_queries.update_run(connection, outcome.run_id, counters, tally.model)
             run_queries.close_run(connection, outcome.run_id, status=outcome.status, error=outcome.error, notes=notes)
+            insert_run_tasks(connection, [outcome.run_id], tally.unanswered)
     except errors.UnavailableError as error:
         _log.debug("the run's record stays open run=%d reason=%s", outcome.run_id, error)
         return False

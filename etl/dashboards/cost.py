@@ -1,8 +1,9 @@
 """The dashboard Cost and health: what the runs paid, how fresh everything is, what waits or was refused."""
 
 from etl.dashboards.colours import STATUSES
-from etl.dashboards.layout import RUNS, Outline
+from etl.dashboards.layout import RUN_TASK_CONTROL, RUNS, RUNS_BY_TASK, WHOLE_RUNS, Outline
 from etl.dashboards.parts import (
+    Json,
     aggregation,
     by_terms,
     by_time,
@@ -17,13 +18,15 @@ from etl.dashboards.parts import (
 from etl.dashboards.saved_objects import SavedObject
 
 _HEADER = """### What it costs, and whether it runs
-Whole runs are counted, each once: a run may ask several tasks, or none, and is paid once. Choose a task on the right to
-see the runs that asked it. Costs are US dollars by Issuetide's price table. Days are UTC. Back to
+Dollars, tokens, answers and waiting texts are those of the **task** on the right. Calls to GitHub, freshness and
+documents are those of whole runs: the runs that asked the task and, where a run asked nobody, those that read its
+repositories. Costs are US dollars by Issuetide's price table. Days are UTC. Back to
 [Trends](#/view/issuetide-trends), [Quality](#/view/issuetide-quality).
 
 **Dollars and tokens at 0?** Nothing was paid: the classifier `rules` is free, and an unchanged hour asks nobody.
 **The last run is old?** `issuetide status` and `issuetide doctor` say why. **Documents refused?**
-`issuetide export --replay-dead-letters` after mending the cause. **"No results found"?** No run ended in this time."""
+`issuetide export --replay-dead-letters` after mending the cause. **"No results found"?** No run of this task ended in
+this time: choose another task, or widen the time range."""
 
 OUTLINE = Outline(
     "issuetide-cost",
@@ -31,24 +34,26 @@ OUTLINE = Outline(
     "Dollars and tokens, the cache, GitHub's limits, freshness, what waits, what was refused, how runs ended.",
     "now-30d",
     (
-        ("issuetide-cost-header", 0, 0, 28, 9),
-        ("issuetide-run-controls", 28, 0, 20, 9),
-        ("issuetide-freshness", 0, 9, 16, 6),
-        ("issuetide-spent", 16, 9, 32, 6),
-        ("issuetide-cost-daily", 0, 15, 24, 13),
-        ("issuetide-tokens", 24, 15, 24, 13),
-        ("issuetide-cache", 0, 28, 24, 13),
-        ("issuetide-models", 24, 28, 24, 13),
-        ("issuetide-calls", 0, 41, 24, 13),
-        ("issuetide-run-status", 24, 41, 24, 13),
-        ("issuetide-backlog", 0, 54, 24, 13),
-        ("issuetide-refused", 24, 54, 24, 13),
-        ("issuetide-work", 0, 67, 24, 13),
-        ("issuetide-duration", 24, 67, 24, 13),
-        ("issuetide-fresh-repositories", 0, 80, 48, 11),
-        ("issuetide-latest-runs", 0, 91, 48, 15),
+        ("issuetide-cost-header", 0, 0, 28, 10),
+        ("issuetide-run-controls", 28, 0, 20, 10),
+        ("issuetide-freshness", 0, 10, 14, 6),
+        ("issuetide-spent", 14, 10, 22, 6),
+        ("issuetide-used", 36, 10, 12, 6),
+        ("issuetide-cost-daily", 0, 16, 24, 13),
+        ("issuetide-tokens", 24, 16, 24, 13),
+        ("issuetide-cache", 0, 29, 24, 13),
+        ("issuetide-models", 24, 29, 24, 13),
+        ("issuetide-calls", 0, 42, 24, 13),
+        ("issuetide-run-status", 24, 42, 24, 13),
+        ("issuetide-backlog", 0, 55, 24, 13),
+        ("issuetide-refused", 24, 55, 24, 13),
+        ("issuetide-work", 0, 68, 24, 13),
+        ("issuetide-duration", 24, 68, 24, 13),
+        ("issuetide-fresh-repositories", 0, 81, 48, 11),
+        ("issuetide-latest-runs", 0, 92, 48, 15),
     ),
-    one_task=False,
+    task_control=RUN_TASK_CONTROL,
+    index=RUNS,
 )
 
 _PER_DAY = ("started_at", "d")
@@ -68,7 +73,7 @@ def panels() -> list[SavedObject]:
             "issuetide-latest-runs",
             "Latest runs",
             RUNS,
-            "",
+            WHOLE_RUNS,
             (
                 "started_at",
                 "status",
@@ -89,33 +94,24 @@ def panels() -> list[SavedObject]:
 
 
 def _figures() -> list[SavedObject]:
-    fields = {
+    spent = {
         "1": ("cost_usd", "US dollars"),
         "2": ("prompt_tokens", "tokens sent"),
         "3": ("output_tokens", "tokens answered"),
-        "4": ("texts_asked", "texts asked"),
-        "5": ("api_calls", "calls to GitHub"),
-        "6": ("dead_letters", "documents refused"),
+        "4": ("answers", "answers"),
     }
+    used = {"1": ("api_calls", "calls to GitHub"), "2": ("dead_letters", "documents refused")}
+    newest = metrics("max", {"1": ("ended_at", "last complete run")})
     return [
-        visualization(
-            "issuetide-freshness",
-            "Freshness",
-            {
-                "type": "metric",
-                "aggs": metrics("max", {"1": ("ended_at", "last complete run")}),
-                "params": figures_params(20),
-            },
-            RUNS,
-            "status:ok",
-        ),
-        visualization(
-            "issuetide-spent",
-            "In this time range",
-            {"type": "metric", "aggs": metrics("sum", fields), "params": figures_params(24)},
-            RUNS,
-        ),
+        _sums("issuetide-freshness", "Freshness", newest, f"status:ok AND {WHOLE_RUNS}"),
+        _sums("issuetide-spent", "The task, in this time range", metrics("sum", spent), RUNS_BY_TASK),
+        _sums("issuetide-used", "Whole runs, in this time range", metrics("sum", used), WHOLE_RUNS),
     ]
+
+
+def _sums(identifier: str, title: str, aggregations: list[Json], query: str) -> SavedObject:
+    state = {"type": "metric", "aggs": aggregations, "params": figures_params(20)}
+    return visualization(identifier, title, state, RUNS, query)
 
 
 def _spending() -> list[SavedObject]:
@@ -141,6 +137,7 @@ def _spending() -> list[SavedObject]:
                 "params": chart_params("histogram", {"1": "US dollars"}, "US dollars"),
             },
             RUNS,
+            RUNS_BY_TASK,
         ),
         visualization(
             "issuetide-tokens",
@@ -151,6 +148,7 @@ def _spending() -> list[SavedObject]:
                 "params": chart_params("histogram", {**labels, "5": "Answers"}, "Tokens"),
             },
             RUNS,
+            RUNS_BY_TASK,
             colours={**colours, "Answers": "#4b3f9e"},
         ),
         visualization(
@@ -162,6 +160,7 @@ def _spending() -> list[SavedObject]:
                 "params": chart_params("histogram", labels, "Share of prompt tokens", shares=True),
             },
             RUNS,
+            RUNS_BY_TASK,
             colours=colours,
         ),
         _models_table(),
@@ -175,7 +174,7 @@ def _models_table() -> SavedObject:
         "5": ("cost_audit_usd", "For audits"),
         "6": ("prompt_tokens", "Tokens sent"),
         "7": ("output_tokens", "Tokens answered"),
-        "8": ("texts_asked", "Texts asked"),
+        "8": ("answers", "Answers"),
     }
     time = by_time(*_PER_DAY, schema="bucket", label="Day")
     state = {
@@ -183,7 +182,7 @@ def _models_table() -> SavedObject:
         "aggs": [*metrics("sum", sums), time, by_terms("model", "bucket", "Model", missing="(no model asked)")],
         "params": table_params(),
     }
-    return visualization("issuetide-models", "Dollars and tokens per day and model", state, RUNS)
+    return visualization("issuetide-models", "Dollars and tokens per day and model", state, RUNS, RUNS_BY_TASK)
 
 
 def _calls() -> list[SavedObject]:
@@ -202,6 +201,7 @@ def _calls() -> list[SavedObject]:
                 "params": chart_params("histogram", labels, "Calls", stacked=False, drawn={"3": "line"}),
             },
             RUNS,
+            WHOLE_RUNS,
             colours={"Calls": "#0072b2", "Fewest calls left": "#d55e00"},
         ),
         visualization(
@@ -217,6 +217,7 @@ def _calls() -> list[SavedObject]:
                 "params": chart_params("histogram", {"1": "Runs"}, "Runs"),
             },
             RUNS,
+            WHOLE_RUNS,
             colours=STATUSES,
         ),
     ]
@@ -227,30 +228,35 @@ def _waiting() -> list[SavedObject]:
     waiting = {
         "1": ("texts_waiting", "Texts without an answer"),
         "3": ("texts_in_batches", "Of these, in batches"),
-        "4": ("documents_waiting", "Documents not exported"),
     }
-    refused = {"1": ("documents_refused", "Standing"), "3": ("dead_letters", "Refused in a run")}
+    refused = {
+        "1": ("documents_refused", "Refused, standing"),
+        "3": ("dead_letters", "Refused in a run"),
+        "4": ("documents_waiting", "Waiting"),
+    }
     return [
         visualization(
             "issuetide-backlog",
-            "Backlog at the end of runs",
+            "Backlog of texts at the end of runs",
             {
                 "type": "line",
                 "aggs": [*metrics("max", waiting), by_time("started_at")],
-                "params": chart_params("line", {k: v[1] for k, v in waiting.items()}, "Waiting", stacked=False),
+                "params": chart_params("line", {k: v[1] for k, v in waiting.items()}, "Texts", stacked=False),
             },
             RUNS,
+            RUNS_BY_TASK,
         ),
         visualization(
             "issuetide-refused",
-            "Dead letters: documents that the index refused",
+            "Documents that the index refused, and that wait",
             {
                 "type": "line",
                 "aggs": [*metrics("max", refused), by_time("started_at")],
                 "params": chart_params("line", {k: v[1] for k, v in refused.items()}, "Documents", stacked=False),
             },
             RUNS,
-            colours={"Standing": "#d55e00", "Refused in a run": "#e69f00"},
+            WHOLE_RUNS,
+            colours={"Refused, standing": "#d55e00", "Refused in a run": "#e69f00", "Waiting": "#0072b2"},
         ),
     ]
 
@@ -273,6 +279,7 @@ def _work() -> list[SavedObject]:
                 "params": chart_params("line", {k: v[1] for k, v in work.items()}, "Issues, texts", stacked=False),
             },
             RUNS,
+            WHOLE_RUNS,
         ),
         visualization(
             "issuetide-duration",
@@ -287,6 +294,7 @@ def _work() -> list[SavedObject]:
                 "params": chart_params("line", labels, "Seconds", stacked=False),
             },
             RUNS,
+            WHOLE_RUNS,
             colours={"Longest": "#d55e00", "Average": "#0072b2"},
         ),
     ]
@@ -312,5 +320,5 @@ def _freshness_table() -> SavedObject:
             "params": table_params(),
         },
         RUNS,
-        "status:(ok OR partial)",
+        f"status:(ok OR partial) AND {WHOLE_RUNS}",
     )

@@ -26,6 +26,8 @@ unknown or does not apply is missing, never null. Times are UTC. A `keyword` can
 - **Leave out what has vanished**, in classifications: `NOT vanished:true`. The daily counts never hold it.
 - **Choose a `level`**, in daily: `level:category` for everything, `level:family` for what comes again and again. Both
   together count twice.
+- **Choose a `level`**, in runs: `level:run` for whole runs (calls, freshness, how they ended), `level:task` for what
+  they did for one task (dollars, tokens, answers, waiting texts). Both together count dollars twice.
 - **Sum what happened** (`opened`, `closed`, `reopened`, `new_families`) over any days; of `open` sum one day over
   repositories and categories, and take the mean of such sums over days.
 - **What an answer cost** is in no classification: issues with the same text share one answer, and a sum would count

@@ -8,38 +8,40 @@ from etl.dashboards.saved_objects import SavedObject, compact_json
 
 CLASSIFICATIONS, DAILY, RUNS = "issuetide-classifications", "issuetide-daily", "issuetide-runs"
 DEFAULT_TASK = "issue_kind"
-TASK_CONTROL = "issuetide-task"
+TASK_CONTROL, RUN_TASK_CONTROL = "issuetide-task", "issuetide-run-task"
 PRESENT = "NOT vanished:true"
 """Leaves out documents of issues that are gone, moved away, or no longer asked about."""
 BY_CATEGORY = "level:category"
 """Of the daily counts those per category; the others are per family."""
+WHOLE_RUNS, RUNS_BY_TASK = "level:run", "level:task"
+"""Of the runs' records those of whole runs, and those of what runs did for one task each."""
 
 _PATTERN_REFERENCE = "kibanaSavedObjectMeta.searchSourceJSON.filter[0].meta.index"
 
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """One dashboard. places: panel, x, y, width, height on the grid of 48 columns; one_task: opens with one chosen."""
+    """One dashboard. places: panel, x, y, width, height on the grid of 48 columns.
+
+    task_control: the control whose choice of a task it opens with; index: whose field `task` that is.
+    """
 
     identifier: str
     title: str
     description: str
     time_from: str
     places: Sequence[tuple[str, int, int, int, int]]
-    one_task: bool = True
+    task_control: str = TASK_CONTROL
+    index: str = CLASSIFICATIONS
 
 
 def dashboard(outline: Outline, panels: Mapping[str, SavedObject]) -> SavedObject:
-    """The dashboard, opened with one task chosen if the outline says so.
+    """The dashboard, opened with one task chosen.
 
     The task is a filter pill that belongs to the control (`controlledBy`): the control shows it as chosen and replaces
     it, instead of adding a second pill that contradicts it. A pill is also easy to edit by hand.
     """
-    references: list[tuple[str, str, str]] = []
-    filters = []
-    if outline.one_task:
-        references.append(("index-pattern", CLASSIFICATIONS, _PATTERN_REFERENCE))
-        filters.append(_task_pill())
+    references = [("index-pattern", outline.index, _PATTERN_REFERENCE)]
     grid = []
     for number, (identifier, x, y, w, h) in enumerate(outline.places):
         index = str(number + 1)
@@ -66,7 +68,7 @@ def dashboard(outline: Outline, panels: Mapping[str, SavedObject]) -> SavedObjec
         "refreshInterval": {"pause": True, "value": 0},
         "optionsJSON": compact_json({"hidePanelTitles": False, "useMargins": True}),
         "panelsJSON": compact_json(grid),
-        "kibanaSavedObjectMeta": search_source("", filters, index=False),
+        "kibanaSavedObjectMeta": search_source("", [_task_pill(outline.task_control)], index=False),
     }
     return saved_object("dashboard", outline.identifier, attributes, references)
 
@@ -75,12 +77,12 @@ def _short_title(item: SavedObject) -> str:
     return str(item["attributes"]["title"]).removeprefix(OURS)
 
 
-def _task_pill() -> Json:
+def _task_pill(control: str) -> Json:
     return {
         "$state": {"store": "appState"},
         "meta": {
             "alias": None,
-            "controlledBy": TASK_CONTROL,
+            "controlledBy": control,
             "disabled": False,
             "indexRefName": _PATTERN_REFERENCE,
             "key": "task",
@@ -142,14 +144,14 @@ def issue_controls() -> SavedObject:
 
 
 def run_controls() -> SavedObject:
-    """Repository, task and classifier: what runs are narrowed by. The other indices have these fields as well."""
+    """Task, repository and classifier: what runs are narrowed by. The other indices have these fields as well."""
     return controls(
         "issuetide-run-controls",
         "Which runs",
         RUNS,
         (
+            (RUN_TASK_CONTROL, "task", "Task (one question)", False),
             ("issuetide-run-repository", "repository", "Repository", True),
-            ("issuetide-run-task", "task", "Task (a run may ask several)", True),
             ("issuetide-run-classifier", "classifier", "Classifier", True),
         ),
     )

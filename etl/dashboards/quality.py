@@ -1,7 +1,7 @@
 """The dashboard Quality: how far the answers can be trusted, and whether that changes."""
 
 from etl.dashboards.colours import ANSWERS, CLASSIFIERS, GREY, category_colours
-from etl.dashboards.layout import CLASSIFICATIONS, PRESENT, Outline
+from etl.dashboards.layout import CLASSIFICATIONS, PRESENT, RUNS, RUNS_BY_TASK, Outline
 from etl.dashboards.parts import (
     Json,
     aggregation,
@@ -20,13 +20,14 @@ from etl.dashboards.saved_objects import SavedObject
 
 _HEADER = """### How good are the answers?
 **Agreement** is what people said of answers: they review some (`issuetide review`) and correct others
-(`issuetide override`). **Stated** confidence is the classifier's own number, **calibrated** what such numbers proved to
-be worth (`issuetide evaluate --calibrate`). **Drift** is a category's share that changes from week to week while nobody
-changed the task. Back to [Trends](#/view/issuetide-trends), [Cost and health](#/view/issuetide-cost).
+(`issuetide override`). **Audits** ask Claude what a trained model has answered or a text would have inherited, to see
+whether it says the same. **Stated** confidence is the classifier's own number, **calibrated** what such numbers proved
+to be worth (`issuetide evaluate --calibrate`). **Drift** is a category's share that changes from week to week while
+nobody changed the task. Back to [Trends](#/view/issuetide-trends), [Cost and health](#/view/issuetide-cost).
 
-**Everything is grey ("nobody looked")?** No answer was reviewed yet. **Both lines of confidence are one?** Nothing was
-calibrated. **"No results found"?** Widen the time range, or choose another task;
-`issuetide classify` asks what waits."""
+**Everything is grey ("nobody looked")?** No answer was reviewed yet. **No audits?** They are part of the cascade and of
+inheriting. **Both lines of confidence are one?** Nothing was calibrated. **"No results found"?** Widen the time range,
+or choose another task; `issuetide classify` asks what waits."""
 
 OUTLINE = Outline(
     "issuetide-quality",
@@ -34,19 +35,20 @@ OUTLINE = Outline(
     "Agreement with people, abstention, confidence, drift, and who answered.",
     "now-1y",
     (
-        ("issuetide-quality-header", 0, 0, 28, 9),
-        ("issuetide-controls", 28, 0, 20, 9),
-        ("issuetide-quality-figures", 0, 9, 48, 6),
-        ("issuetide-agreement", 0, 15, 24, 13),
-        ("issuetide-corrections", 24, 15, 24, 13),
-        ("issuetide-abstention", 0, 28, 24, 13),
-        ("issuetide-drift", 24, 28, 24, 13),
-        ("issuetide-confidence-bands", 0, 41, 24, 13),
-        ("issuetide-calibration", 24, 41, 24, 13),
-        ("issuetide-who-answered", 0, 54, 24, 13),
-        ("issuetide-abstention-repositories", 24, 54, 24, 13),
-        ("issuetide-versions", 0, 67, 48, 12),
-        ("issuetide-newest-answers", 0, 79, 48, 16),
+        ("issuetide-quality-header", 0, 0, 28, 11),
+        ("issuetide-controls", 28, 0, 20, 11),
+        ("issuetide-quality-figures", 0, 11, 48, 6),
+        ("issuetide-agreement", 0, 17, 16, 13),
+        ("issuetide-audits", 16, 17, 16, 13),
+        ("issuetide-corrections", 32, 17, 16, 13),
+        ("issuetide-abstention", 0, 30, 24, 13),
+        ("issuetide-drift", 24, 30, 24, 13),
+        ("issuetide-confidence-bands", 0, 43, 24, 13),
+        ("issuetide-calibration", 24, 43, 24, 13),
+        ("issuetide-who-answered", 0, 56, 24, 13),
+        ("issuetide-abstention-repositories", 24, 56, 24, 13),
+        ("issuetide-versions", 0, 69, 48, 12),
+        ("issuetide-newest-answers", 0, 81, 48, 16),
     ),
 )
 
@@ -153,6 +155,7 @@ def _people() -> list[SavedObject]:
             _VERDICT_COLOURS,
             f"_exists_:classified_at AND {PRESENT}",
         ),
+        _audits(),
         visualization(
             "issuetide-corrections",
             "What people made of answers",
@@ -161,6 +164,18 @@ def _people() -> list[SavedObject]:
             PRESENT,
         ),
     ]
+
+
+def _audits() -> SavedObject:
+    """What classifiers said of each other, by the run that asked the second one."""
+    said = {"1": ("checks_agreed", "said the same"), "3": ("checks_differed", "said something else")}
+    state = {
+        "type": "histogram",
+        "aggs": [*metrics("sum", said), by_time("started_at", "w")],
+        "params": chart_params("histogram", {k: v[1] for k, v in said.items()}, "Audits"),
+    }
+    colours = {"said the same": "#009e73", "said something else": "#d55e00"}
+    return visualization("issuetide-audits", "Agreement of audits, by week", state, RUNS, RUNS_BY_TASK, colours=colours)
 
 
 def _over_time() -> list[SavedObject]:

@@ -641,6 +641,31 @@ runs = Table(
     ),
 )
 
+run_tasks = Table(
+    "run_tasks",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("run_id", ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("task", Text, nullable=False),
+    Column("classifier", Text, nullable=False, comment="'': nobody was to answer"),
+    Column("model", Text, nullable=False, comment="'': none answered"),
+    Column("answers", Integer, nullable=False, comment="stored by the run, those without a usable category included"),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("cache_write_tokens", BigInteger, nullable=False),
+    Column("cache_read_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("cost_usd", _DOLLARS, nullable=False),
+    Column("cost_batch_usd", _DOLLARS, nullable=False),
+    Column("cost_audit_usd", _DOLLARS, nullable=False),
+    Column("cost_trial_usd", _DOLLARS, nullable=False),
+    Column("checks", Integer, nullable=False, comment="of `answers` those that measure another"),
+    Column("checks_agreed", Integer, nullable=False, comment="of `checks` those that said the same"),
+    Column("texts_waiting", Integer, comment="of the task, still without an answer at the end; null: nobody was asked"),
+    Column("texts_in_batches", Integer, comment="of these in batches under way"),
+    UniqueConstraint("run_id", "task", "classifier", "model"),
+    comment="what ended runs did for each task, by who answered",
+)
+
 sinks = Table(
     "sinks",
     metadata,

@@ -61,9 +61,9 @@ class Tally:
     executors: by task, how Claude is asked and why. in_batches: by task, how many texts are in batches under way, in
     how many, and since when.
     remarks: what a person should look at although nothing was left behind; they stand among the run's notes.
-    texts_waiting, texts_in_batches: of the run's tasks, how many texts were without an answer at the end, and how many
-    of those are in batches; None: nobody was asked. waiting_documents: how many the sink lacked at the end; None: that
-    was not counted.
+    unanswered: by task of the run, how many texts were without an answer at the end, and how many of those are in
+    batches; empty: nobody was asked. waiting_documents: how many the sink lacked at the end; None: that was not
+    counted.
     repository_keys: of the repositories whose items were read. rehashed: what became of ids of older rules, where there
     were any.
     """
@@ -76,8 +76,7 @@ class Tally:
     repository_keys: set[int] = field(default_factory=set)
     cost_usd: float = 0.0
     model: str | None = None
-    texts_waiting: int | None = None
-    texts_in_batches: int | None = None
+    unanswered: dict[str, tuple[int, int]] = field(default_factory=dict)
     waiting_documents: int | None = None
     waiting_texts: dict[str, int] = field(default_factory=dict)
     estimated_usd: float | None = None

@@ -87,13 +87,23 @@ def daily() -> Iterator[dict[str, Any]]:
 
 
 def runs() -> Iterator[dict[str, Any]]:
+    """Runs that asked two tasks, each with its two parts: what only whole runs or only parts have is left out."""
+    for run in whole_runs():
+        whole = {**run, "level": "run", "cost_usd": 0.4}
+        yield {name: value for name, value in whole.items() if name not in {"answers", "checks_agreed"}}
+        for task, dollars in (("issue_kind", 0.25), ("labels", 0.15)):
+            part = {**run, "level": "task", "tasks": [task], "cost_usd": dollars}
+            yield {name: value for name, value in part.items() if name not in {"api_calls", "items_new"}}
+
+
+def whole_runs() -> Iterator[dict[str, Any]]:
     for number in range(1, 40):
         started = NOW - timedelta(hours=9 * number)
         yield {
             "run_id": number,
             "command": "run",
             "repositories": list(REPOSITORIES[: 1 + number % 3]),
-            "tasks": ["issue_kind"],
+            "tasks": ["issue_kind", "labels"],
             "classifier": "claude",
             "model": "claude-haiku-5-5",
             "started_at": started.isoformat(),
@@ -104,6 +114,8 @@ def runs() -> Iterator[dict[str, Any]]:
             "items_vanished": 1,
             "items_returned": 0,
             "texts_asked": number,
+            "answers": number,
+            "checks_agreed": number % 2,
             "documents_written": number,
             "api_calls": 12,
             "sweep_calls": 5,
@@ -198,7 +210,7 @@ def test_every_panel_shows_something_with_the_filters_of_its_dashboard(server: s
     boards = read_dashboards(objects)
     answers = [answer for board in boards for answer in ask_dashboard(board, searching(server), NOW, view)]
     assert [(answer.panel.title, answer.words) for answer in answers if answer.status not in {"filled", "words"}] == []
-    assert len([answer for answer in answers if answer.status == "filled"]) == 40
+    assert len([answer for answer in answers if answer.status == "filled"]) == 42
 
 
 def test_a_page_of_all_panels_is_drawn_from_a_real_index(server: str, objects: list[SavedObject]) -> None:
@@ -206,7 +218,7 @@ def test_a_page_of_all_panels_is_drawn_from_a_real_index(server: str, objects: l
     boards = [(board, list(ask_dashboard(board, searching(server), NOW, view))) for board in read_dashboards(objects)]
     page = render_preview(Preview(boards, view, server, "1", NOW))
     assert 'class="nothing' not in page
-    assert page.count('<figure class="panel') == 43
+    assert page.count('<figure class="panel') == 45
     assert "Build 4 fails" in page
     assert ">$9.75<" in page, "39 runs of a quarter of a dollar"
 
@@ -373,11 +385,11 @@ def test_every_panel_of_every_dashboard_is_filled_by_the_demos_data(
         found = json.loads(checked.stdout)
         assert [panel for panel in found["panels"] if panel["status"] not in {"filled", "words"}] == [], task
         assert checked.returncode == 0
-        assert (found["problems"], found["remarks"], found["dashboards"], len(found["panels"])) == ([], [], 3, 43)
+        assert (found["problems"], found["remarks"], found["dashboards"], len(found["panels"])) == ([], [], 3, 45)
     page = tmp_path / "page.html"
     previewed = issuetide(environment, "dashboards", "preview", "-o", str(page), *since)
     assert previewed.returncode == 0, previewed.stderr
-    assert previewed.stdout.startswith(f"wrote {page}: 3 dashboards, 43 panels")
+    assert previewed.stdout.startswith(f"wrote {page}: 3 dashboards, 45 panels")
     assert 'class="nothing' not in page.read_text(encoding="utf-8")
 
 
@@ -397,7 +409,7 @@ def test_a_folder_of_ones_own_is_checked_and_its_faults_decide_the_exit_code(
         return issuetide(environment, "dashboards", "check", str(tmp_path), *since)
 
     fine = check({})
-    assert (fine.returncode, fine.stdout) == (0, "48 objects, 0 problems; 40 panels filled, 0 empty, 0 failed\n")
+    assert (fine.returncode, fine.stdout) == (0, "50 objects, 0 problems; 42 panels filled, 0 empty, 0 failed\n")
     text_bucket = {**state["aggs"][1], "params": {**state["aggs"][1]["params"], "field": "rationale"}}
     wrong = check({"aggs": [state["aggs"][0], text_bucket]})
     assert wrong.returncode == 3

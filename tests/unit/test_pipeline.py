@@ -74,7 +74,10 @@ def test_a_run_brings_issues_all_the_way_into_the_sink(store: Store, plan: Plan)
         "42-issue-3-kind": "abstained",
     }
     assert rows(store, "SELECT status, items_new, texts_asked FROM run_summary") == [("ok", 3, 3)]
-    assert len(sink_of(plan).documents["runs"]) == 1
+    assert [json.loads(held.source or "")["level"] for held in sink_of(plan).documents["runs"].values()] == [
+        "run",
+        "task",
+    ]
     assert (sink_of(plan).prepared, sink_of(plan).refreshed) == (1, 1)
 
 
@@ -510,7 +513,7 @@ def test_a_sink_that_fails_is_not_waited_for_once_more_for_the_record_of_the_run
     assert sink.prepared == 1
     sink.raises = None
     assert run_with(store, plan).status == "ok"
-    assert len(sink.documents["runs"]) == 2
+    assert len({json.loads(held.source or "")["run_id"] for held in sink.documents["runs"].values()}) == 2
 
 
 def test_a_database_that_goes_away_during_a_run_is_an_outage(store: Store, plan: Plan) -> None:
@@ -549,3 +552,5 @@ def test_a_dead_runs_record_says_what_its_answers_cost(store: Store, plan: Plan)
         store, "SELECT status, texts_asked, input_tokens, cost_usd::float8, model FROM runs WHERE command = 'killed'"
     )
     assert found == [("interrupted", 2, 200, 0.5, "claude-haiku-5-5")]
+    parts = "SELECT t.task, t.answers, t.cost_usd::float8 FROM run_tasks t JOIN runs r ON r.id = t.run_id"
+    assert rows(store, f"{parts} WHERE r.command = 'killed'") == [("kind", 2, 0.5)]

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from etl.db.queries.run_tasks import insert_run_tasks
 from etl.db.store import lock_number
 
 COUNTERS = (
@@ -146,6 +147,7 @@ def close_interrupted_runs(connection: Connection) -> list[int]:
             """),  # noqa: S608  (constants)
             {"ids": dead},
         )
+        insert_run_tasks(connection, dead)
         # Claims of batches are held until the batch is settled, whatever became of the run that submitted it.
         connection.execute(text("DELETE FROM claims WHERE run_id = ANY (:ids) AND batch_id IS NULL"), {"ids": dead})
         connection.execute(text("DELETE FROM spend_grants WHERE run_id = ANY (:ids)"), {"ids": dead})

@@ -9,7 +9,7 @@ import pytest
 
 from etl.dashboards.build import build_saved_objects
 from etl.dashboards.checking import find_problems, find_remarks
-from etl.dashboards.layout import DEFAULT_TASK, TASK_CONTROL
+from etl.dashboards.layout import DEFAULT_TASK, RUN_TASK_CONTROL, TASK_CONTROL
 from etl.dashboards.normal_form import file_text
 from etl.dashboards.saved_objects import (
     SavedObject,
@@ -109,22 +109,41 @@ def test_every_panel_on_issues_leaves_vanished_ones_out(shipped: list[SavedObjec
         assert "NOT vanished:true" in search_source(item)["query"]["query"], item["id"]
 
 
-@pytest.mark.parametrize("name", ["trends", "quality"])
-def test_a_dashboard_opens_with_one_task_that_its_control_can_replace(shipped: list[SavedObject], name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "chooser", "control"),
+    [
+        ("trends", "issuetide-controls", TASK_CONTROL),
+        ("quality", "issuetide-controls", TASK_CONTROL),
+        ("cost", "issuetide-run-controls", RUN_TASK_CONTROL),
+    ],
+)
+def test_a_dashboard_opens_with_one_task_that_its_control_can_replace(
+    shipped: list[SavedObject], name: str, chooser: str, control: str
+) -> None:
     dashboard = next(item for item in shipped if (item["type"], item["id"]) == ("dashboard", f"issuetide-{name}"))
     (task_filter,) = search_source(dashboard)["filter"]
     assert task_filter["query"] == {"match_phrase": {"task": DEFAULT_TASK}}
-    assert "issuetide-controls" in {reference["id"] for reference in dashboard["references"]}
-    _, controls = visualization(shipped, "issuetide-controls")
-    chosen = next(control for control in controls["params"]["controls"] if control["id"] == TASK_CONTROL)
+    assert chooser in {reference["id"] for reference in dashboard["references"]}
+    _, controls = visualization(shipped, chooser)
+    chosen = next(each for each in controls["params"]["controls"] if each["id"] == control)
     assert task_filter["meta"]["controlledBy"] == chosen["id"]
     assert chosen["fieldName"] == task_filter["meta"]["key"] == "task"
     assert chosen["options"]["multiselect"] is False
 
 
-def test_the_dashboard_of_runs_hides_no_run_behind_a_task(shipped: list[SavedObject]) -> None:
+def test_panels_on_runs_read_whole_runs_or_their_parts_by_task_and_never_both(shipped: list[SavedObject]) -> None:
     dashboard = next(item for item in shipped if (item["type"], item["id"]) == ("dashboard", "issuetide-cost"))
-    assert search_source(dashboard)["filter"] == []
+    readers = [
+        item
+        for item in shipped
+        if ("index-pattern", "issuetide-runs") in {(ref["type"], ref["id"]) for ref in item["references"]}
+        and item["type"] in {"visualization", "search"}
+        and search_source(item)
+    ]
+    assert len(readers) >= 14
+    for item in readers:
+        query = search_source(item)["query"]["query"]
+        assert ("level:run" in query) != ("level:task" in query), item["id"]
     panels = {reference["id"] for reference in dashboard["references"]}
     indices = {ref["id"] for item in shipped if item["id"] in panels for ref in item["references"]}
     assert indices == {"issuetide-runs"}
@@ -167,7 +186,7 @@ def test_a_prefix_with_a_dash_is_kept_whole(shipped: list[SavedObject]) -> None:
 def test_another_task_changes_the_pills_only(shipped: list[SavedObject]) -> None:
     changed = with_task(shipped, "user_error")
     differing = [new["id"] for new, old in zip(changed, shipped, strict=True) if new != old]
-    assert differing == ["issuetide-quality", "issuetide-trends"]
+    assert differing == ["issuetide-cost", "issuetide-quality", "issuetide-trends"]
     for item in changed:
         for task_filter in search_source(item).get("filter", []):
             assert task_filter["query"] == {"match_phrase": {"task": "user_error"}}

@@ -13,6 +13,8 @@ from sqlalchemy import text
 from etl.dashboards.fields import load_mappings
 from etl.db.queries import history, mirror
 from etl.db.queries.evaluations import Calibrated, insert_calibration
+from etl.db.queries.run_tasks import insert_run_tasks
+from etl.db.queries.runs import close_run, insert_run, update_run
 from etl.db.store import Store
 from etl.errors import UnavailableError
 from etl.evaluate.sheet import FilledRow
@@ -24,6 +26,7 @@ from etl.stages.decisions import Named, Signed
 from tests.fakes import (
     REPOSITORY,
     START,
+    TASK_FILE,
     FakeClassifier,
     FakeSink,
     FakeSource,
@@ -80,8 +83,11 @@ class _Desk:
     def held(self, index: IndexName) -> list[dict[str, Any]]:
         return [json.loads(document.source or "") for document in self.sink.documents[index].values()]
 
-    def last_run(self) -> dict[str, Any]:
-        return max(self.held("runs"), key=lambda document: int(document["run_id"]))
+    def last_run(self, level: str = "run") -> dict[str, Any]:
+        return max(
+            (document for document in self.held("runs") if document["level"] == level),
+            key=lambda document: int(document["run_id"]),
+        )
 
     def item_id(self, number: int) -> int:
         return int(self.do("SELECT id FROM items WHERE external_id = :n AND kind = 'issue'", n=number)[0][0])
@@ -340,3 +346,40 @@ def test_the_parts_of_a_runs_dollars_come_from_the_ledger(desk: _Desk) -> None:
     desk.run(make_item(1, "crash"), classifier=Dear("claude"))
     found = desk.last_run()
     assert (found["cost_audit_usd"], found["cost_trial_usd"], found["cost_batch_usd"]) == (0.5, 0.375, 0)
+
+
+def test_what_a_run_did_for_each_task_stands_apart(desk: _Desk, tmp_path: Path) -> None:
+    other = write_task(tmp_path, TASK_FILE.replace(b'name = "kind"', b'name = "second"'), "second")
+    desk.run(make_item(1, "crash"), tasks=(desk.task,))
+    desk.run(make_item(2, "crash too"), make_item(3, "Add"), tasks=(desk.task, other), max_items=4)
+    parts = {part["tasks"][0]: part for part in desk.held("runs") if (part["run_id"], part["level"]) == (2, "task")}
+    names = ("answers", "cost_usd", "texts_waiting", "prompt_tokens", "classifier", "model")
+    assert {task: [part[name] for name in names] for task, part in parts.items()} == {
+        "kind": [2, pytest.approx(0.002), 0, 220, "claude", "model-1"],
+        "second": [2, pytest.approx(0.002), 1, 220, "claude", "model-1"],
+    }
+    whole = desk.last_run()
+    assert (whole["tasks"], whole["texts_waiting"]) == (["kind", "second"], 1)
+    assert whole["cost_usd"] == pytest.approx(sum(part["cost_usd"] for part in parts.values()))
+
+
+def test_a_run_that_asks_nobody_is_one_of_the_tasks_that_are_asked_of_its_repositories(desk: _Desk) -> None:
+    desk.run(make_item(1, "crash"), tasks=(), classifier=None)
+    assert desk.last_run()["tasks"] == [], "no task is asked of the repository yet"
+    desk.run(make_item(1, "crash"))
+    for repositories in (("octo/demo",), ("OCTO/demo",), ()):
+        desk.run(tasks=(), classifier=None, repositories=repositories)
+        assert desk.last_run()["tasks"] == ["kind"]
+    assert desk.last_run("task")["run_id"] == 2, "nothing was done for a task since"
+
+
+def test_what_a_run_paid_beside_the_ledger_is_its_one_tasks(desk: _Desk) -> None:
+    desk.run(make_item(1, "crash"))
+    with desk.store.transaction() as connection:
+        run_id = insert_run(connection, command="evaluate", repositories=(), tasks=["kind"], classifier="claude")
+        counters = {"input_tokens": 7, "cost_usd": 0.5}
+        update_run(connection, run_id, counters, "model-1")
+        close_run(connection, run_id, status="ok", error=None, notes=())
+        insert_run_tasks(connection, [run_id])
+    found = desk.do("SELECT task, model, answers, input_tokens, cost_usd::float8 FROM run_tasks WHERE run_id = 2")
+    assert found == [("kind", "model-1", 0, 7, 0.5)]

@@ -1,7 +1,7 @@
 """The structure: made by migrations only, up and down, and refused where it does not fit."""
 
 import pytest
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, make_url, text
 
 from etl.db.connection import open_engine
 from etl.db.migrate import HEAD, check_schema, current_revision, downgrade_engine, upgrade, upgrade_engine
@@ -58,6 +58,37 @@ def test_counts_and_what_is_exported_outlive_going_down_and_up_and_all_is_sent_o
     engine.dispose()
 
 
+def test_what_runs_did_for_each_task_is_taken_from_the_ledger_when_going_up(database_url: str) -> None:
+    engine = open_engine(database_url)
+    with engine.begin() as connection:
+        for statement in (
+            "INSERT INTO runs (command, ended_at, tasks) VALUES ('run', now(), '{kind,other}'), ('run', NULL, '{a}')",
+            "INSERT INTO texts (text_hash, family_hash, input, rules_version, body) VALUES ('2:x', '2:f', 'i', 2, '')",
+            """
+            INSERT INTO classifications (text_id, task, task_version, task_sha256, prompt_version, classifier, model,
+                                         purpose, outcome, categories, confidences, rationale, cost_usd, run_id)
+            SELECT t.id, 'kind', 1, 'x', 'p', v.who, 'm', v.why, 'abstained', '{}', '{}', '', 0.5, r.id
+            FROM texts t, runs r, (VALUES ('claude', 'live'), ('claude', 'audit'), ('family', 'live')) AS v (who, why)
+            """,
+            "INSERT INTO sinks (identity) VALUES ('c/i-runs-v1/u')",
+            "INSERT INTO exports SELECT id, unnest(ARRAY['run-1-1', '1-issue-2-kind']), 7 FROM sinks",
+        ):
+            connection.execute(text(statement))
+    downgrade_engine(engine, "0006")
+    upgrade_engine(engine)
+    with engine.begin() as connection:
+        found = connection.execute(
+            text(
+                "SELECT run_id, task, classifier, answers, cost_usd::float8, cost_audit_usd::float8 FROM run_tasks"
+                " ORDER BY run_id, task"
+            )
+        ).all()
+        assert [tuple(row) for row in found] == [(1, "kind", "claude", 2, 1.0, 0.5), (1, "other", "", 0, 0.0, 0.0)]
+        versions = connection.execute(text("SELECT row_version FROM exports ORDER BY document_id")).scalars().all()
+        assert versions == [7, 0]
+    engine.dispose()
+
+
 def test_an_upgrade_may_be_repeated(database_url: str) -> None:
     upgrade(database_url)
     store = Store(database_url)
@@ -87,6 +118,13 @@ def test_a_database_that_does_not_exist_is_named_without_the_password(database_u
     missing = database_url.replace(database_url.split("?")[0].rsplit("/", 1)[1], "no_such_database", 1)
     store = Store(missing)
     with pytest.raises(ConfigurationError, match="no_such_database"), store.transaction():
+        pass
+    store.close()
+
+
+def test_a_user_that_does_not_exist_is_no_missing_database(database_url: str) -> None:
+    store = Store(make_url(database_url).set(username="nobody_here").render_as_string(hide_password=False))
+    with pytest.raises(ConfigurationError, match=r"this user may not log in .*nobody_here"), store.transaction():
         pass
     store.close()
 

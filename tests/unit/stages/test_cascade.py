@@ -159,6 +159,12 @@ def test_a_share_is_asked_of_claude_and_never_current(store: Store, task: Task) 
     assert rows(store, "SELECT DISTINCT classifier FROM current_answers") == [("local",)] or audited >= LEAST_COMPARED
     assert rows(store, "SELECT answered, compared, agreed FROM cascade_agreement") == [(40, audited, 0)]
     assert outcome.tally.cost_usd == pytest.approx(0.001 * audited)
+    parts = "SELECT classifier, answers, cost_usd::float8, cost_audit_usd::float8, checks, checks_agreed FROM run_tasks"
+    dollars = pytest.approx(0.001 * audited)
+    assert rows(store, f"{parts} ORDER BY 1") == [
+        ("claude", audited, dollars, dollars, audited, 0),
+        ("local", 40, 0, 0, 0, 0),
+    ]
 
 
 def test_nothing_is_audited_twice_and_a_larger_share_contains_the_smaller(store: Store, task: Task) -> None:

@@ -239,6 +239,8 @@ def test_where_too_many_audits_disagree_nobody_inherits_until_enough_agree_again
     found = agreement(store)
     assert found is not None
     assert (found.compared, standing_of(found)) == (60, "refused")
+    checked = rows(store, "SELECT run_id, checks, checks_agreed FROM run_tasks ORDER BY 1")
+    assert checked == [(1, 0, 0), (2, 60, found.agreed)]
     before = asked(plan)
     outcome = run_items(store, plan, issue(300, code=3))
     assert (outcome.tally.counts["texts_inherited"], outcome.exit_code) == (0, 0)
