@@ -17,7 +17,7 @@ from etl.errors import ConfigurationError
 from etl.pipeline import Plan, RunOutcome, run
 from etl.settings import Settings, read_settings
 from etl.sinks.base import AliasSink, IndexName, IndexStanding, LiveIndex
-from etl.stages.rebuild import RebuildPlan, claim_rebuild, drop_kept, switch_back
+from etl.stages.rebuild import RebuildPlan, claim_standings, drop_kept, switch_back
 
 index_app = typer.Typer(no_args_is_help=True, help="The indices behind the aliases: look, make anew, drop.")
 
@@ -162,9 +162,7 @@ def drop_old_command(
     """
     set_up_logging("text", verbose=False)
     with _opened(read_settings()) as (store, sink):
-        standings = sink.survey()
-        for standing in standings:
-            claim_rebuild(store, standing)
+        standings = claim_standings(store, sink, sink.survey())
         _check_droppable(standings, indices or ())
         dropped = [name for each in standings for name in drop_kept(store, sink, each, indices)]
     for name in dropped:
@@ -199,10 +197,7 @@ def switch_back_command(
     set_up_logging("text", verbose=False)
     (wanted,) = _chosen([name])
     with _opened(read_settings()) as (store, sink):
-        for standing in sink.survey():
-            if standing.name == wanted:
-                claim_rebuild(store, standing)
-        standing = next(each for each in sink.survey() if each.name == wanted)
+        (standing,) = claim_standings(store, sink, [each for each in sink.survey() if each.name == wanted])
         left, target = switch_back(store, sink, standing)
     print_line(f"{standing.alias} points to {target} again; {left} is kept; now run `issuetide export`")
 

@@ -6,7 +6,7 @@ missing afterwards. What the new index holds is known in `exports` under its own
 goes on where it was.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from etl.db.queries import exports, verification
@@ -67,54 +67,59 @@ def rebuild_stage(
         LockedError: another rebuild is under way, or an export lasted a quarter of an hour.
         UnavailableError: the server kept failing; the next rebuild goes on from here.
     """
-    standings = sink.survey()
-    chosen = [each for each in standings if each.name in plan.names or (not plan.names and _is_due(each))]
-    for standing in chosen:
-        claim_rebuild(store, standing)
-    if chosen:
-        standings = sink.survey()  # another rebuild may have ended right before the lock was ours
-        chosen = [each for each in standings if each.name in {one.name for one in chosen}]
+    chosen = claim_standings(store, sink, [each for each in sink.survey() if _is_wanted(plan, each)])
     rebuild = _Rebuild(store, sink, plan, run_id, tally, progress)
-    filled = [rebuild.fill(standing) for standing in chosen]
+    filled = [rebuild.fill(standing) for standing in chosen if _is_wanted(plan, standing)]
     if filled:
-        _wait_for_exports(store, standings)
+        _wait_for_exports(store, sink)
     for filling in filled:
         rebuild.finish(filling)
 
 
-def _is_due(standing: IndexStanding) -> bool:
-    """Whether this release cannot write the index that is there, or one that is to replace it was begun."""
+def _is_wanted(plan: RebuildPlan, standing: IndexStanding) -> bool:
+    """Whether the plan names it, or names none and this release cannot write it, or one to replace it was begun."""
+    if plan.names:
+        return standing.name in plan.names
     return standing.next is not None or (standing.current is not None and not standing.current.fits)
 
 
-def claim_rebuild(store: Store, standing: IndexStanding) -> None:
-    """Keeps others from rebuilding, switching and dropping this index until the store is closed.
+def claim_standings(store: Store, sink: AliasSink, standings: Sequence[IndexStanding]) -> list[IndexStanding]:
+    """The indices as they stand now that nobody else rebuilds, switches or drops them, until the store is closed.
 
     Raises:
+        ConfigurationError, UnavailableError: as `AliasSink.survey`.
         LockedError: another process does so right now.
     """
-    if not store.try_lock(f"rebuild {standing.key}"):
-        raise LockedError(f"another `issuetide index` works on {standing.alias} right now; wait for its end")
-
-
-def _wait_for_exports(store: Store, standings: Iterable[IndexStanding]) -> None:
     for standing in standings:
-        if standing.name == "classifications" and standing.current is not None:
-            wait_for_lock(store, standing.current.identity, _LOCK_SECONDS)
+        if not store.try_lock(f"rebuild {standing.key}"):
+            raise LockedError(f"another `issuetide index` works on {standing.alias} right now; wait for its end")
+    names = {standing.name for standing in standings}
+    # Another rebuild may have ended right before the lock was ours.
+    return [each for each in sink.survey() if each.name in names] if names else []
 
 
+def _wait_for_exports(store: Store, sink: AliasSink) -> None:
+    """Waits until no run exports to what the aliases point to; none does then until the store is closed."""
+    waited_for = None
+    while True:
+        current = next((each.current for each in sink.survey() if each.name == "classifications"), None)
+        # Another index may have taken the alias meanwhile, and runs have another lock then.
+        if current is None or current.identity == waited_for:
+            return
+        wait_for_lock(store, current.identity, _LOCK_SECONDS)
+        waited_for = current.identity
+
+
+@dataclass(frozen=True, slots=True)
 class _Rebuild:
     """What the parts of one rebuild share."""
 
-    def __init__(
-        self, store: Store, sink: AliasSink, plan: RebuildPlan, run_id: int, tally: Tally, progress: Progress
-    ) -> None:
-        self.store = store
-        self.sink = sink
-        self.plan = plan
-        self.run_id = run_id
-        self.tally = tally
-        self.progress = progress
+    store: Store
+    sink: AliasSink
+    plan: RebuildPlan
+    run_id: int
+    tally: Tally
+    progress: Progress
 
     def fill(self, standing: IndexStanding) -> _Filling:
         """Makes the new index, or takes the one that was begun, and sends all documents but the last few changes."""
@@ -219,7 +224,7 @@ class _Rebuild:
 def drop_kept(store: Store, sink: AliasSink, standing: IndexStanding, names: Sequence[str] | None = None) -> list[str]:
     """Deletes the indices that are kept of one alias, or those of `names`; forgets what was known of all that are gone.
 
-    The caller has claimed the rebuild. An index that is being filled goes only where it is named.
+    The caller has claimed the standing. An index that is being filled goes only where it is named.
 
     Raises:
         ConfigurationError: an alias points to one of them.
@@ -237,7 +242,7 @@ def drop_kept(store: Store, sink: AliasSink, standing: IndexStanding, names: Seq
 def switch_back(store: Store, sink: AliasSink, standing: IndexStanding) -> tuple[str, str]:
     """Gives the alias back to the index that it pointed to before; gives the names of what it left and of that.
 
-    What changed since is known to be missing there, and goes with the next export. The caller has claimed the rebuild.
+    What changed since is known to be missing there, and goes with the next export. The caller has claimed the standing.
 
     Raises:
         ConfigurationError: none is kept.
@@ -254,7 +259,7 @@ def switch_back(store: Store, sink: AliasSink, standing: IndexStanding) -> tuple
         names = ", ".join(each.index for each in standing.kept)
         raise ConfigurationError(f"PostgreSQL knows nothing of {names}; use `issuetide index rebuild`")
     target = max(used)[2]
-    _wait_for_exports(store, sink.survey())
+    _wait_for_exports(store, sink)
     sink.switch(standing, target)
     with store.transaction() as connection:
         exports.resolve_sink(connection, target.identity)
