@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import requests
 from requests.auth import HTTPBasicAuth
 
-from etl.dashboards.saved_objects import SavedObject, compact_json
+from etl.dashboards.saved_objects import SavedObject, compact_json, json_lines
 from etl.errors import ConfigurationError, UnavailableError
 from etl.sinks.opensearch_access import check_ca_file, tls_complaint
 
@@ -127,7 +127,7 @@ class DashboardsApi:
         if answer.status_code != requests.codes.ok:
             raise ConfigurationError(f"Dashboards {self.url} exports nothing: {_message(answer, _json(answer))}")
         try:
-            lines = [json.loads(line) for line in answer.content.decode().splitlines() if line.strip()]
+            lines = [json.loads(line) for line in json_lines(answer.content.decode()) if line.strip()]
         except ValueError:
             raise ConfigurationError(f"Dashboards {self.url} exported something that is no JSON lines") from None
         missing = [entry for line in lines for entry in line.get("missingReferences", ())]

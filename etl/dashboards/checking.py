@@ -101,7 +101,16 @@ FIELD_KINDS = {
 
 _JSON_TEXTS = ("visState", "uiStateJSON", "panelsJSON", "optionsJSON", "fields", "fieldFormatMap")
 _WITH_REFERENCES = frozenset({"visState", "panelsJSON", "searchSourceJSON"})
+_GONE = "vanished"
 _OURS = re.compile(r"-(classifications|daily|runs)\*?$")
+
+STRANGE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+"""What reading an object raises that is JSON, but not of the form in which Dashboards writes it."""
+
+
+def strange_words(error: Exception) -> str:
+    """One of `STRANGE` in words."""
+    return f"it is not as Dashboards writes it ({type(error).__name__} {error})"
 
 
 def find_problems(objects: Sequence[SavedObject]) -> list[str]:
@@ -113,13 +122,16 @@ def find_problems(objects: Sequence[SavedObject]) -> list[str]:
         unreadable = list(_text_problems(item))
         found: Iterable[str] = [*_object_problems(item), *unreadable]
         if not unreadable and item["type"] in ATTRIBUTES:
-            found = [*found, *_reference_problems(item, known), *_inner_problems(item, known)]
+            try:
+                found = [*found, *_reference_problems(item, known), *_inner_problems(item, known)]
+            except STRANGE as error:
+                found = [*found, strange_words(error)]
         problems += [f"{where}: {problem}" for problem in found]
     return problems
 
 
 def find_remarks(objects: Sequence[SavedObject]) -> list[str]:
-    """Panels that mislead, one line each: they count an issue once per task, or issues that are gone.
+    """Panels that mislead, one line each: they count once per task or level, or issues that are gone.
 
     The objects must be free of problems.
     """
@@ -137,7 +149,9 @@ def find_remarks(objects: Sequence[SavedObject]) -> list[str]:
             where = f"{dashboard['attributes']['title']} / {item['attributes']['title']}"
             if fields.get("task", {}).get("per_task") and "task" not in inner:
                 remarks.append(f"{where}: counts every task; filter by one, or make a part of each")
-            if "vanished" in fields and "vanished" not in inner:
+            if fields.get("level", {}).get("ours") and "level" not in inner:
+                remarks.append(f"{where}: counts everything twice; choose a level in its query, as docs/fields.md says")
+            if _GONE in fields and _GONE not in inner:
                 remarks.append(f"{where}: counts issues that are gone; add `NOT vanished:true` to its query")
     return remarks
 
@@ -145,7 +159,7 @@ def find_remarks(objects: Sequence[SavedObject]) -> list[str]:
 def fields_by_name(item: SavedObject, known: Known) -> dict[str, dict[str, Any]]:
     """The fields of the index that `item` reads, by name; those of our own indices as their mapping has them.
 
-    `per_task` is true of the field `task` where each document belongs to one task.
+    `per_task` is true of the field `task` where each document belongs to one task, `ours` of our field `level`.
     """
     for reference in item.get("references", []):
         if reference["type"] == "search" and (found := known.get(("search", reference["id"]))) is not None:
@@ -165,6 +179,8 @@ def pattern_fields(pattern: SavedObject) -> dict[str, dict[str, Any]]:
     fields = {field["name"]: field for field in index_pattern_fields(mapping)}
     if mapping.get("task", {}).get("type") == "keyword" and "tasks" not in mapping:
         fields["task"] = {**fields["task"], "per_task": True}
+    if "level" in mapping:
+        fields["level"] = {**fields["level"], "ours": True}
     return fields
 
 
@@ -203,8 +219,17 @@ def _text_problems(item: SavedObject) -> Iterator[str]:
         yield "an aggregation lacks its id, type or params"
     if item["type"] == "dashboard" and not _has_panels(values.get("panelsJSON")):
         yield "panelsJSON holds no panels with gridData"
-    if not all({"type", "id", "name"} <= set(reference) for reference in item.get("references", [])):
-        yield "a reference lacks its type, id or name"
+    if not _is_search_source(values.get("searchSourceJSON", {})):
+        yield "searchSourceJSON is no query with filters"
+
+
+def _is_search_source(value: object) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("query") or {}, dict):
+        return False
+    filters = value.get("filter", [])
+    return isinstance(filters, list) and all(
+        isinstance(entry, dict) and isinstance(entry.get("meta"), dict) for entry in filters
+    )
 
 
 def _has_panels(value: object) -> bool:
@@ -365,13 +390,18 @@ def _asks(item: SavedObject) -> bool:
 
 
 def _narrowed(item: SavedObject) -> set[str]:
-    """The fields that an object's own query and filters are about."""
+    """The fields that an object's own query and filters are about.
+
+    A filter that leaves values out narrows nothing but `vanished`, of which there is only one to leave out.
+    """
     source = search_source(item)
     query = source.get("query") or {}
     words = query.get("query", "") if isinstance(query.get("query", ""), str) else ""
     named = set(re.findall(r"([A-Za-z_.]+):", words))
     live = [entry["meta"] for entry in source.get("filter", []) if not entry["meta"].get("disabled")]
-    return named | {meta["key"] for meta in live if meta.get("key") and not meta.get("negate")}
+    return named | {
+        meta["key"] for meta in live if meta.get("key") and (not meta.get("negate") or meta["key"] == _GONE)
+    }
 
 
 def _parted(item: SavedObject) -> set[str]:

@@ -172,7 +172,9 @@ def _date_words(value: object) -> str:
         if isinstance(value, int | float):
             moment = datetime.fromtimestamp(value / 1000, UTC)
         else:
-            moment = datetime.fromisoformat(str(value)).astimezone(UTC)
+            moment = datetime.fromisoformat(str(value))
+            # A day, as documents of `daily` have it, is one of UTC wherever the page is made.
+            moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return plain_line(str(value), 40)
     return f"{moment:%Y-%m-%d %H:%M}"
@@ -214,7 +216,7 @@ def _next(moment: datetime, step: Period) -> datetime:
     if step == "month":
         return (moment.replace(day=1) + timedelta(days=32)).replace(day=1)
     if step == "year":
-        return moment.replace(year=moment.year + 1)
+        return moment.replace(year=moment.year + 1, month=1, day=1)
     return moment + dict(_STEPS)[step]
 
 

@@ -5,10 +5,10 @@
 writes the page again.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
+from etl.dashboards.saved_objects import load_mappings
 from etl.resources import resource_folder
 from etl.sinks.base import IndexName
 
@@ -41,12 +41,6 @@ rows only on days on which it changed, and while it is frequent: while five or m
 task is asked about belong to it. What no longer counts on a day is zero; its document stays.
 """
 _NOTES: Mapping[str, str] = {"daily": _DAILY}
-
-
-def load_mappings(index: IndexName) -> dict[str, Any]:
-    """The `mappings` of an index, as its file in `schemas/opensearch` describes them."""
-    path = resource_folder("schemas") / "opensearch" / f"{index}.json"
-    return dict(json.loads(path.read_bytes())["mappings"])
 
 
 def render_fields() -> str:

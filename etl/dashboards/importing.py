@@ -50,24 +50,26 @@ def import_dashboards(
 
     Running it again writes the same objects over themselves. `url` may hold a base path and 'user:password@'; `auth`
     wins over that. `tenant` is for the security plugin ('global' is everyone's). `prefix` is the indices' prefix and
-    `task` the task that is shown first. The default index is set only where there is none. dry_run: everything is
-    checked and compared with what is there, nothing is written.
+    `task` the task that is shown first. The default index is set only where there is none, to that of classifications
+    if it is among the objects. dry_run: everything is checked and compared with what is there, nothing is written.
 
     Raises:
         ConfigurationError: the files are wrong, the address is no Dashboards, it refuses the login or an object.
         UnavailableError: no answer.
     """
     objects = with_prefix(read_saved_objects(folder), prefix)
+    require_sound(objects, folder)
     if task is not None:
         objects = with_task(objects, task)
-    require_sound(objects, folder)
     with DashboardsApi(url, auth=auth, tenant=tenant, ca_file=ca_file) as server:
         server.check()
         if dry_run:
             return _compare(server, objects)
         server.write(objects)
         _check_written(server, objects)
-        default = server.set_default_index(f"{prefix}-classifications")
+        pattern = f"{prefix}-classifications"
+        is_there = any((item["type"], item["id"]) == ("index-pattern", pattern) for item in objects)
+        default = server.set_default_index(pattern) if is_there else None
     return [
         ImportedObject(
             item["type"],

@@ -10,7 +10,7 @@ from typing import Any
 
 from etl.dashboards.saved_objects import SavedObject, compact_json
 
-_KINDS = ("index-pattern", "visualization", "search", "dashboard")
+_PLACES = {"index-pattern": 0, "visualization": 1, "search": 1, "dashboard": 2}
 _TEXTS = ("visState", "uiStateJSON", "optionsJSON", "fields", "fieldFormatMap")
 
 
@@ -27,8 +27,7 @@ def normalize(objects: Iterable[SavedObject]) -> list[SavedObject]:
                 order.setdefault((reference["type"], reference["id"]), len(order))
 
     def place(item: SavedObject) -> tuple[int, int, str]:
-        kind = "panel" if item["type"] in {"visualization", "search"} else item["type"]
-        first = ("index-pattern", "panel", "dashboard").index(kind) if kind in {"panel", *_KINDS} else 3
+        first = _PLACES.get(item["type"], len(_PLACES))
         return first, order.get((item["type"], item["id"]), len(order)) if first == 1 else 0, item["id"]
 
     return sorted(found, key=place)

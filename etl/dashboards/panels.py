@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from etl.dashboards.checking import OPAQUE
+from etl.dashboards.checking import OPAQUE, STRANGE, strange_words
 from etl.dashboards.saved_objects import SavedObject, search_source
 from etl.dashboards.search import (
     controls_body,
@@ -170,9 +170,8 @@ def ask_dashboard(dashboard: Dashboard, search: Search, now: datetime, view: Vie
         except ConfigurationError as error:
             yield Answer(panel, "failed", words=str(error))
             continue
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            words = f"it is not as Dashboards writes it ({type(error).__name__} {error})"
-            yield Answer(panel, "failed", words=words)
+        except STRANGE as error:
+            yield Answer(panel, "failed", words=strange_words(error))
             continue
         yield _answer(panel, found)
 

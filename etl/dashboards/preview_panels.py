@@ -18,6 +18,7 @@ ROW, GAP = 20, 8
 _PAGE, _NARROW = 1376.0, 330.0
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 NUMBER = ' class="number"'
+_NO_CHOICE = "nothing to choose yet"
 _MOST_ROWS = 100
 _MOST_NAMES = 14
 _CHARTS = frozenset({"histogram", "area", "line", "horizontal_bar", "tagcloud"})
@@ -242,9 +243,11 @@ def _controls(answer: Answer) -> str:
         found = answer.found.get("aggregations", {}).get(control["id"], {})
         if "buckets" in found:
             values = [str(bucket.get("key_as_string", bucket["key"])) for bucket in found["buckets"]]
-            words = ", ".join(plain_line(value, 60) for value in values[:12]) or "nothing to choose yet"
+            words = ", ".join(plain_line(value, 60) for value in values[:12]) or _NO_CHOICE
             words += f" and {len(values) - 12} more" if len(values) > 12 else ""
+        elif found.get("count"):
+            words = f"{found['min']} to {found['max']}"
         else:
-            words = f"{found.get('min', '')} to {found.get('max', '')}"
+            words = _NO_CHOICE
         entries.append(f"<dt>{escape(plain_line(control['label'], 80))}</dt><dd>{escape(words)}</dd>")
     return f'<dl class="controls">{"".join(entries)}</dl>'

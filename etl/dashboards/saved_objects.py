@@ -39,14 +39,14 @@ def read_saved_objects(folder: Path) -> list[SavedObject]:
     """Every object of the `.ndjson` files in `folder`, in the order of the files' names; one told twice comes once.
 
     Raises:
-        ConfigurationError: no such file, a line that is no JSON object, or two different objects of one type and id.
+        ConfigurationError: no such file, a line that is no saved object, or two different ones of one type and id.
     """
     paths = sorted(folder.glob("*.ndjson"))
     if not paths:
         raise ConfigurationError(f"{folder} holds no .ndjson file; give the folder of the dashboards")
     objects: dict[tuple[str, str], SavedObject] = {}
     for path in paths:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(json_lines(path.read_text(encoding="utf-8")), 1):
             found = _read_line(line, f"{path} line {number}") if line.strip() else None
             if found is None:
                 continue
@@ -54,6 +54,11 @@ def read_saved_objects(folder: Path) -> list[SavedObject]:
             if objects.setdefault(key, found) != found:
                 raise ConfigurationError(f"{path} line {number}: {key[0]} {key[1]} is there twice, with other content")
     return list(objects.values())
+
+
+def json_lines(words: str) -> list[str]:
+    """The lines of a text of JSON lines: U+2028 and its like end no line, and JSON may hold them as they are."""
+    return words.split("\n")
 
 
 def _read_line(line: str, where: str) -> SavedObject | None:
@@ -68,7 +73,16 @@ def _read_line(line: str, where: str) -> SavedObject | None:
         raise ConfigurationError(f"{where}: is no saved object (type, id, attributes)")
     if not isinstance(found.get("type"), str) or not isinstance(found.get("id"), str):
         raise ConfigurationError(f"{where}: is no saved object (type, id, attributes)")
+    if not _has_references(found.get("references", [])):
+        raise ConfigurationError(f"{where}: a reference lacks its type, id or name")
     return found
+
+
+def _has_references(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(entry, dict) and all(isinstance(entry.get(part), str) for part in ("type", "id", "name"))
+        for entry in value
+    )
 
 
 def with_prefix(objects: Iterable[SavedObject], prefix: str, *, shipped: str = SHIPPED_PREFIX) -> list[SavedObject]:
@@ -87,7 +101,7 @@ def with_prefix(objects: Iterable[SavedObject], prefix: str, *, shipped: str = S
     result = []
     for item in objects:
         attributes = dict(item["attributes"])
-        if item["type"] == "index-pattern":
+        if item["type"] == "index-pattern" and isinstance(attributes.get("title"), str):
             attributes["title"] = renamed(attributes["title"])
         elif item["type"] == "visualization" and isinstance(attributes.get("visState"), str):
             attributes["visState"] = _LINK.sub(relinked, attributes["visState"])
@@ -123,10 +137,15 @@ def search_source(item: SavedObject) -> dict[str, Any]:
     return dict(json.loads(item["attributes"].get("kibanaSavedObjectMeta", {}).get("searchSourceJSON", "{}")))
 
 
+def load_mappings(index: str) -> dict[str, Any]:
+    """The `mappings` of an index, as its file in `schemas/opensearch` describes them."""
+    path = resource_folder("schemas") / "opensearch" / f"{index}.json"
+    return dict(json.loads(path.read_bytes())["mappings"])
+
+
 def load_mapping(index: str) -> dict[str, Any]:
     """The `properties` that `schemas/opensearch/INDEX.json` gives the index 'classifications', 'daily' or 'runs'."""
-    path = resource_folder("schemas") / "opensearch" / f"{index}.json"
-    return dict(json.loads(path.read_bytes())["mappings"]["properties"])
+    return dict(load_mappings(index)["properties"])
 
 
 def index_pattern_fields(properties: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,6 +27,9 @@ _METRICS = frozenset({"avg", "sum", "min", "max", "cardinality"})
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "M": 2_629_746, "y": 31_556_952}
 _MOMENT = re.compile(r"now(?:(?P<sign>[+-])(?P<count>\d{1,5})(?P<unit>[smhdwMy]))?(?:/[smhdwMy])?")
 
+_DATE = re.compile(r"\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:\d\d)?)?")
+"""What both OpenSearch (`strict_date_optional_time`, in which `time_filter` sends it) and Python read alike."""
+
 
 def read_moment(words: str, now: datetime) -> datetime:
     """The moment that words such as 'now', 'now-2y', 'now-7d/d' or '2026-03-04' say; a rounding is left out.
@@ -34,16 +38,18 @@ def read_moment(words: str, now: datetime) -> datetime:
         ConfigurationError: it is none.
     """
     found = _MOMENT.fullmatch(words)
-    try:
-        if found is None:
+    with suppress(ValueError, OverflowError):
+        if _DATE.fullmatch(words) is not None:
             moment = datetime.fromisoformat(words)
             return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        if found["count"] is None:
+        if found is not None and found["count"] is not None:
+            distance = timedelta(seconds=int(found["count"]) * _UNITS[found["unit"]])
+            return now - distance if found["sign"] == "-" else now + distance
+        if found is not None:
             return now
-        distance = timedelta(seconds=int(found["count"]) * _UNITS[found["unit"]])
-        return now - distance if found["sign"] == "-" else now + distance
-    except (ValueError, OverflowError):
-        raise ConfigurationError(f"{words!r} is no time: write it like now, now-2y, now-30d or 2026-03-04") from None
+    raise ConfigurationError(
+        f"{words!r} is no time: write it like now, now-2y, now-30d, 2026-03-04 or 2026-03-04T12:00"
+    )
 
 
 def time_filter(field: str, start: str, end: str) -> dict[str, Any]:
@@ -97,6 +103,7 @@ def saved_search_body(item: SavedObject, filters: Sequence[Mapping[str, Any]] = 
         "size": size,
         "_source": item["attributes"]["columns"],
         "sort": [{field: {"order": order}} for field, order in item["attributes"]["sort"]],
+        "track_total_hits": True,
         "query": query_clause(source.get("query"), [*source.get("filter", []), *filters]),
     }
 

@@ -149,14 +149,16 @@ def ring(
     colours: Mapping[str, str],
     words: Callable[[float], str] = number_words,
 ) -> str:
-    """Parts of a whole as a ring, in their order from the top; the whole in its middle, shares where there is room."""
+    """Parts of a whole as a ring, in their order from the top; the whole in its middle, shares where there is room.
+
+    What is not above 0 is no part.
+    """
+    parts = [(name, value) for name, value in parts if value > 0]
     total = sum(value for _, value in parts)
     x, y, outer = frame.width / 2, frame.height / 2, min(frame.width, frame.height) / 2 - 4
     radius, thick = outer * 0.78, outer * 0.44
     shapes, done = [], 0.0
     for name, value in parts:
-        if value <= 0:
-            continue
         share = value / total
         tip = f"{name}: {words(value)} ({share:.1%})"
         shapes.append(

@@ -46,7 +46,7 @@ class LoopbackDashboards:
 
     def import_file(self, content: bytes, *, overwrite: bool, tenant: str = "") -> tuple[int, dict[str, Any]]:
         """Takes a file; gives the HTTP status and the answer."""
-        lines = [json.loads(line) for line in content.decode().splitlines() if line.strip()]
+        lines = [json.loads(line) for line in content.decode().split("\n") if line.strip()]
         lines = [line for line in lines if "exportedCount" not in line]
         keys = [(line["type"], line["id"]) for line in lines]
         if len(set(keys)) != len(keys):
@@ -88,7 +88,7 @@ class LoopbackDashboards:
         # What is referred to comes first, as in the real one; the keys are in another order than ours.
         lines = [dict(sorted(item.items())) for item in reversed(found.values())]
         summary = {"exportedCount": len(lines), "missingRefCount": len(missing), "missingReferences": missing}
-        return 200, b"\n".join(json.dumps(line).encode() for line in [*lines, summary])
+        return 200, b"\n".join(json.dumps(line, ensure_ascii=False).encode() for line in [*lines, summary])
 
     @staticmethod
     def _refusal(

@@ -122,6 +122,16 @@ def _break_text_bucket(objects: list[SavedObject]) -> None:
     item["attributes"]["visState"] = compact_json(state)
 
 
+def _break_sort(objects: list[SavedObject]) -> None:
+    """As Kibana 7.3 wrote it; and every other part that is JSON but not what is expected ends like this."""
+    next(item for item in objects if item["type"] == "search")["attributes"]["sort"] = ["created_at", "desc"]
+
+
+def _break_filters(objects: list[SavedObject]) -> None:
+    source = {**search_source(objects[-1]), "filter": None}
+    objects[-1]["attributes"]["kibanaSavedObjectMeta"] = {"searchSourceJSON": compact_json(source)}
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
@@ -145,6 +155,8 @@ def _break_text_bucket(objects: list[SavedObject]) -> None:
         (_break_pattern, "the field 'status' is of another kind in the mapping (string)"),
         (_break_control, "the control 'Task (one question)' is on 'title', a field of type ['text']"),
         (_break_panel_by_value, "panel 4 shows no saved object"),
+        (_break_sort, "it is not as Dashboards writes it (ValueError"),
+        (_break_filters, "dashboard issuetide-trends: searchSourceJSON is no query with filters"),
         (_break_text_bucket, "terms cannot be asked of 'rationale', a field of type ['text']"),
     ],
 )
@@ -174,6 +186,24 @@ def test_a_panel_that_counts_issues_that_are_gone_is_remarked_on(shipped: list[S
     assert remark.startswith(
         "Issuetide: trends of issues / Issuetide: Share of each category: counts issues that are gone"
     )
+
+
+@pytest.mark.parametrize(("panel", "level"), [("issuetide-cost-daily", "task"), ("issuetide-open", "category")])
+def test_a_panel_that_reads_both_levels_is_remarked_on(shipped: list[SavedObject], panel: str, level: str) -> None:
+    _set_query(shipped, panel, "")
+    (remark,) = find_remarks(shipped)
+    assert remark.endswith("counts everything twice; choose a level in its query, as docs/fields.md says")
+    _set_query(shipped, panel, f"level:{level}")
+    assert find_remarks(shipped) == []
+
+
+def test_a_pill_that_leaves_out_what_is_gone_serves_as_well(shipped: list[SavedObject]) -> None:
+    _set_query(shipped, "issuetide-share", "")
+    item = next(item for item in shipped if item["id"] == "issuetide-share")
+    pill = {"meta": {"key": "vanished", "negate": True}, "query": {"match_phrase": {"vanished": True}}}
+    source = {**search_source(item), "filter": [pill]}
+    item["attributes"]["kibanaSavedObjectMeta"] = {"searchSourceJSON": compact_json(source)}
+    assert find_remarks(shipped) == []
 
 
 def test_a_dashboard_without_its_task_is_remarked_on_panel_by_panel(shipped: list[SavedObject]) -> None:

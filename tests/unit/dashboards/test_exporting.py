@@ -54,6 +54,14 @@ def test_one_change_by_hand_is_one_line_that_differs(tmp_path: Path) -> None:
     assert json.loads(changed)["id"] == "issuetide-share"
 
 
+def test_a_title_may_hold_what_ends_a_line_elsewhere(tmp_path: Path) -> None:
+    with serve_dashboards() as server:
+        import_dashboards(server.url, FOLDER)
+        server.objects()["dashboard", "issuetide-cost"]["attributes"]["title"] = "two\u2028lines"
+        export(server, tmp_path)
+    assert "two\u2028lines" in (tmp_path / "issuetide-cost.ndjson").read_text(encoding="utf-8")
+
+
 def test_a_moved_panel_and_what_dashboards_counts_on_its_own_are_told_apart() -> None:
     objects = build_saved_objects()["issuetide-trends"]
     looked_at = json.loads(json.dumps(objects))

@@ -8,8 +8,8 @@ from typing import Any, get_args
 
 import pytest
 
-from etl.dashboards.fields import load_mappings, render_fields
-from etl.dashboards.saved_objects import index_pattern_fields, read_saved_objects
+from etl.dashboards.fields import render_fields
+from etl.dashboards.saved_objects import index_pattern_fields, load_mappings, read_saved_objects
 from etl.resources import resource_folder
 from etl.sinks.base import IndexName
 

@@ -57,6 +57,23 @@ def test_every_object_is_written_read_back_and_named() -> None:
     ]
 
 
+def test_a_broken_file_is_named_also_where_a_task_is_chosen(tmp_path: Path) -> None:
+    meta = {"searchSourceJSON": "{oops"}
+    item = {"type": "dashboard", "id": "x", "attributes": {"title": "a", "kibanaSavedObjectMeta": meta}}
+    (tmp_path / "a.ndjson").write_text(json.dumps(item))
+    with serve_dashboards() as server, pytest.raises(ConfigurationError, match="problem"):
+        import_dashboards(server.url, tmp_path, task="user_error")
+
+
+def test_what_is_not_imported_becomes_no_default_index(tmp_path: Path) -> None:
+    (tmp_path / "cost.ndjson").write_bytes((FOLDER / "issuetide-cost.ndjson").read_bytes())
+    with serve_dashboards() as server:
+        imported = import_dashboards(server.url, tmp_path)
+        assert ("index-pattern", "issuetide-classifications") not in server.objects()
+        assert server.settings == {}
+    assert {item.status for item in imported} == {"written"}
+
+
 def test_importing_twice_leaves_one_of_each() -> None:
     with serve_dashboards() as server:
         first = import_dashboards(server.url, FOLDER)

@@ -46,6 +46,7 @@ def test_every_panel_is_asked_with_the_dashboards_pill_and_time(objects: list[Sa
     assert len(answers) == 14
     assert {found.status for found in answers} == {"words", "filled"}
     assert {index for index, _ in search.asked} == {"issuetide-classifications", "issuetide-daily"}
+    assert all(body["track_total_hits"] is True for _, body in search.asked), "else OpenSearch counts to 10,000"
     for place, (_, body) in enumerate(search.asked):
         if any("issuetide-task" in str(name) for name in body.get("aggs", {})):
             continue  # what the controls offer does not depend on what is chosen

@@ -214,6 +214,24 @@ def test_a_file_that_is_no_json_is_named_with_its_line(tmp_path: Path) -> None:
         read_saved_objects(tmp_path)
 
 
+@pytest.mark.parametrize("end", ["\u2028", "\u0085"], ids=ascii)
+def test_what_ends_a_line_elsewhere_ends_none_inside_json(tmp_path: Path, end: str) -> None:
+    item = {"type": "search", "id": "x", "attributes": {"title": f"two{end}lines"}}
+    (tmp_path / "a.ndjson").write_text(json.dumps(item, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert read_saved_objects(tmp_path) == [item]
+
+
+def test_a_reference_to_nothing_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "a.ndjson").write_text('{"type":"search","id":"x","attributes":{},"references":[{"type":"search"}]}\n')
+    with pytest.raises(ConfigurationError, match=r"a\.ndjson line 1: a reference lacks its type, id or name"):
+        read_saved_objects(tmp_path)
+
+
+def test_an_index_pattern_without_a_title_is_a_problem_and_no_crash(shipped: list[SavedObject]) -> None:
+    del next(item for item in shipped if item["type"] == "index-pattern")["attributes"]["title"]
+    assert any(problem.endswith("it has no title") for problem in find_problems(with_prefix(shipped, "acme")))
+
+
 def test_a_folder_without_dashboards_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"holds no \.ndjson file"):
         read_saved_objects(tmp_path)

@@ -141,7 +141,7 @@ def test_a_chart_has_a_name_and_a_description_for_those_who_hear_it() -> None:
 
 
 def test_a_ring_parts_the_whole_by_shares_and_tells_them() -> None:
-    tree = parse(ring(FRAME, [("bug", 30), ("feature", 10), ("<b>&", 0)], COLOURS))
+    tree = parse(ring(FRAME, [("bug", 30), ("feature", 10), ("<b>&", 0), ("question", -5)], COLOURS))
     arcs = [path for path in tree.iter(f"{SVG}path") if "arc" in path.get("class", "")]
     assert [arc.findtext(f"{SVG}title") for arc in arcs] == ["bug: 30 (75.0%)", "feature: 10 (25.0%)"]
     words = [text.text for text in tree.iter(f"{SVG}text")]
