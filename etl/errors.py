@@ -13,7 +13,7 @@ IssuetideError
 ```
 
 A run that did all it could but had to leave something behind (a dead letter, a skipped line) ends as *partial*, exit 4.
-`verify` ends with 9 where GitHub, PostgreSQL and OpenSearch differ.
+`verify` ends with 9 where GitHub, PostgreSQL and OpenSearch differ, `dashboards check` where a panel is empty.
 `status --max-age` ends with 10 where something was last read longer ago.
 Every message says what was tried, on what, and the way out. None carries a secret or a whole text.
 """

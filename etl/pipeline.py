@@ -54,7 +54,7 @@ from etl.tasks import Task
 
 _log = logging.getLogger(__name__)
 
-_STATUS = {
+_STATUS: dict[type[errors.IssuetideError], str] = {
     errors.BudgetError: "stopped_budget",
     errors.RateLimitError: "stopped_rate_limit",
     errors.LockedError: "locked",
@@ -132,6 +132,7 @@ class Plan:
 class RunOutcome:
     """How a run ended: its status and exit code, what it counted, what it could not do and why.
 
+    is_recorded: whether its record stays; that of a dry run goes with everything else.
     verification: what a run that compares with GitHub found. trial: what one that compares ways of answering did.
     """
 
@@ -141,6 +142,7 @@ class RunOutcome:
     tally: Tally = field(default_factory=Tally)
     error: str | None = None
     seconds: float = 0.0
+    is_recorded: bool = True
     verification: Verification | None = None
     trial: Trial | None = None
     estimate: Estimate | None = None
@@ -175,7 +177,7 @@ def run(store: Store, plan: Plan, progress: Progress) -> RunOutcome:
     with store.transaction() as connection:
         check_schema(connection)
     started = monotonic()
-    current = _Run(store, plan, progress, RunOutcome(_open_run(store, plan)))
+    current = _Run(store, plan, progress, RunOutcome(_open_run(store, plan), is_recorded=not store.dry_run))
     closed = False
     try:
         _do_stages(current)
@@ -299,7 +301,7 @@ def _ask_golden(current: _Run, golden: GoldenPlan) -> None:
 def _compare(current: _Run, trial: TrialPlan) -> None:
     """Compares two ways of answering; what is asked for it is charged like everything else."""
     store, plan, outcome = current.store, current.plan, current.outcome
-    keys = _keys_of_named(store, plan.repositories) if plan.repositories else None
+    keys = keys_of_named(store, plan.repositories) if plan.repositories else None
     asked = [side.classifier for side in (trial.first, trial.second) if side.classifier is not None]
     with opened_purse(store, plan.caps, outcome.run_id, *asked):
         outcome.trial = trial_stage(store, trial, keys, outcome.run_id, outcome.tally, current.progress, current.stops)
@@ -434,7 +436,7 @@ def _track(current: _Run) -> list[int] | None:
         ConfigurationError: nothing is stored of a repository that was named.
     """
     plan = current.plan
-    named = _keys_of_named(current.store, plan.repositories, must_be_stored=not plan.fetches)
+    named = keys_of_named(current.store, plan.repositories, must_be_stored=not plan.fetches)
     with current.store.transaction() as connection:
         keys = sorted(current.outcome.tally.repository_keys | set(named))
         run_queries.update_run_repositories(connection, current.outcome.run_id, keys)
@@ -444,7 +446,7 @@ def _track(current: _Run) -> list[int] | None:
     return limit
 
 
-def _keys_of_named(store: Store, names: Sequence[str], *, must_be_stored: bool = True) -> list[int]:
+def keys_of_named(store: Store, names: Sequence[str], *, must_be_stored: bool = True) -> list[int]:
     """The keys of the repositories that the user named.
 
     Raises:
@@ -454,8 +456,13 @@ def _keys_of_named(store: Store, names: Sequence[str], *, must_be_stored: bool =
         named = item_queries.select_repository_keys(connection, names)
     missing = [name for name in names if name.lower() not in named]
     if missing and must_be_stored:
-        raise errors.ConfigurationError(f"nothing is stored of {', '.join(missing)}; run without --skip-fetch first")
+        raise nothing_stored(", ".join(missing))
     return sorted(named.values())
+
+
+def nothing_stored(what: str) -> errors.ConfigurationError:
+    """What to say where a command works on what is stored, and nothing is of `what`."""
+    return errors.ConfigurationError(f"nothing is stored of {what}; `issuetide status` lists what is, `run` fetches it")
 
 
 def _take_fetch_locks(store: Store, plan: Plan) -> None:
@@ -478,7 +485,7 @@ def _settle(outcome: RunOutcome, stops: Sequence[errors.StopError], raised: Base
         return
     if stops:
         gravest = min(stops, key=_gravity)
-        outcome.status = _STATUS.get(type(gravest), "failed")
+        outcome.status = status_of(gravest)
         outcome.exit_code = gravest.exit_code
         outcome.error = "; ".join(dict.fromkeys(str(stop) for stop in stops))
     elif outcome.verification is not None and not outcome.verification.held():
@@ -487,6 +494,11 @@ def _settle(outcome: RunOutcome, stops: Sequence[errors.StopError], raised: Base
         outcome.status, outcome.exit_code = "partial", errors.EXIT_PARTIAL
     else:
         outcome.status, outcome.exit_code = "ok", errors.EXIT_OK
+
+
+def status_of(error: errors.IssuetideError) -> str:
+    """What the end of a command is called that `error` ended."""
+    return _STATUS.get(type(error), "failed")
 
 
 def _gravity(stop: errors.StopError) -> int:

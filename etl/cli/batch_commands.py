@@ -20,7 +20,7 @@ from etl.stages.batches import Batching
 batches_app = typer.Typer(name="batches", no_args_is_help=True, help="Batches at Anthropic: what is under way.")
 
 
-@batches_app.command("list")
+@batches_app.command("list", short_help="Show batches, the newest first.")
 @stop
 def list_command(
     only_open: Annotated[bool, typer.Option("--open", help="Only those under way.")] = False,
@@ -52,14 +52,18 @@ def _words(batch: dict[str, Any]) -> str:
 
 
 def _batching(session: Session) -> Batching:
+    if session.settings.anthropic_api_key is None:
+        raise ConfigurationError(
+            "batches need ANTHROPIC_API_KEY; set it to a key of the workspace in which they were submitted"
+        )
     chosen = wiring.make_classifier(session.settings, "claude", None, None, session.deadline)
     batching = wiring.plan_batching(session.settings, chosen, None, session.deadline)
     if batching is None:
-        raise ConfigurationError("the classifier claude has no batches; set ANTHROPIC_API_KEY")
+        raise ConfigurationError("the classifier claude has no batches")
     return batching
 
 
-@batches_app.command("collect")
+@batches_app.command("collect", short_help="Collect now what has ended.")
 @stop
 def collect_command(
     deadline: options.Deadline = None,
@@ -84,7 +88,7 @@ def collect_command(
     return outcome.exit_code
 
 
-@batches_app.command("cancel")
+@batches_app.command("cancel", short_help="Ask Anthropic to end a batch early.")
 @stop
 def cancel_command(
     batch: Annotated[int, typer.Argument(metavar="ID", help="The number that `batches list` shows.")],

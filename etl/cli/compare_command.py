@@ -10,7 +10,7 @@ import typer
 
 from etl.classifiers.base import Classifier
 from etl.cli import options, wiring
-from etl.cli.output import outcome_values, print_error, print_json, print_line, stop
+from etl.cli.output import outcome_values, print_error, print_json, print_line, stop, write_page
 from etl.cli.pipeline_commands import Session, begin, command_line, recorded
 from etl.cli.progress import make_progress
 from etl.cli.tables import make_table, print_table
@@ -189,10 +189,7 @@ def _said(answer: LedgerAnswer | None) -> "Said | None":
 def _write_page(path: Path, comparison: "Comparison") -> None:
     from etl.report.comparison import render_comparison
 
-    try:
-        path.write_text(render_comparison(comparison), encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"--html {path} cannot be written: {error.strerror}; choose another path") from None
+    write_page(path, render_comparison(comparison), "--html")
 
 
 def print_comparison(comparison: "Comparison", trial: Trial) -> None:

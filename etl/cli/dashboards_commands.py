@@ -10,9 +10,9 @@ import typer
 
 from etl.cli import wiring
 from etl.cli.options import Json
-from etl.cli.output import print_json, print_line, stop
-from etl.errors import ConfigurationError
-from etl.report.words import plain_line
+from etl.cli.output import print_json, print_line, stop, write_page
+from etl.errors import EXIT_DIFFERENT, ConfigurationError
+from etl.report.words import count_words, plain_line
 from etl.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from etl.dashboards.saved_objects import SavedObject
 
 dashboards_app = typer.Typer(no_args_is_help=True, help="The dashboards for OpenSearch Dashboards.")
-
-FOUND_DIFFERENCES = 9
 
 _Url = Annotated[
     str | None, typer.Option("--url", metavar="URL", help="OpenSearch Dashboards; default DASHBOARDS_URL.")
@@ -156,14 +154,16 @@ def check_command(
         _print_check(objects, problems, remarks, boards)
     asked = [answer for _, answers in boards for answer in answers]
     if problems or any(answer.status == "failed" for answer in asked):
-        return ConfigurationError("").exit_code
-    return FOUND_DIFFERENCES if any(answer.status == "empty" for answer in asked) else 0
+        return ConfigurationError.exit_code
+    return EXIT_DIFFERENT if any(answer.status == "empty" for answer in asked) else 0
 
 
 @dashboards_app.command("preview", short_help="Draw the dashboards as one HTML page, without Dashboards.")
 @stop
 def preview_command(
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The page to write.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The page to write (- for standard output).")
+    ],
     folder: _Folder = None,
     task: _Task = None,
     repo: Annotated[
@@ -188,12 +188,10 @@ def preview_command(
     view = _view(start, end, task, repo)
     host, boards = _ask(settings, objects, view)
     page = render_preview(Preview(boards, view, host, version("issuetide"), datetime.now(UTC)))
-    try:
-        output.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(
-            f"--output {output} cannot be written: {error.strerror}; choose another path"
-        ) from None
+    if str(output) == "-":
+        typer.echo(page, nl=False)
+        return
+    write_page(output, page, "--output")
     panels = sum(len(answers) for _, answers in boards)
     print_line(f"wrote {output}: {len(boards)} dashboards, {panels} panels, {len(page) // 1024:,} KB")
 
@@ -290,7 +288,7 @@ def _print_check(
         status: sum(answer.status == status for _, answers in boards for answer in answers)
         for status in ("filled", "empty", "failed")
     }
-    told = f"{len(objects)} objects, {len(problems)} {'problem' if len(problems) == 1 else 'problems'}"
+    told = f"{len(objects)} objects, {count_words(len(problems), 'problem')}"
     if boards:
         told += f"; {counts['filled']} panels filled, {counts['empty']} empty, {counts['failed']} failed"
     elif not problems:

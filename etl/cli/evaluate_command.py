@@ -13,7 +13,7 @@ import typer
 from etl.classifiers.base import Classifier, SigningClassifier
 from etl.cli import options, wiring
 from etl.cli.evaluate_text import print_evaluation, print_history
-from etl.cli.output import print_error, print_line, stop
+from etl.cli.output import print_error, print_line, stop, write_page
 from etl.cli.pipeline_commands import Session, begin, command_line
 from etl.cli.progress import make_progress
 from etl.db.queries import evaluations
@@ -38,6 +38,7 @@ from etl.tasks import Task
 
 LEDGER = "ledger"
 _LEAST_PRECISION = 0.01
+_HEEDED_BY_HISTORY = frozenset({"task", "history", "as_json"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ def _share(word: str) -> float:
 
 @stop
 def evaluate_command(
+    context: typer.Context,
     task: Annotated[
         list[str] | None, typer.Option("--task", "-t", metavar="NAME", help="The question; with --history several.")
     ] = None,
@@ -131,6 +133,7 @@ def evaluate_command(
     Example: issuetide evaluate --task issue_kind --golden known.jsonl --classifier rules --html quality.html
     """
     if history:
+        _check_alone(context)
         return print_history(task or (), as_json=as_json)
     session = begin("text", as_json=as_json, verbose=False, minutes=deadline)
     if len(task or ()) != 1:
@@ -152,6 +155,24 @@ def evaluate_command(
     fits = _calibrate(session, judgement.judged, chosen, number) if calibrate and number is not None else []
     print_evaluation(evaluation, number, judgement.disputed, fits, as_json=as_json)
     return EXIT_FAILED if calibrate and all(entry.problem for _, entry in fits) else 0
+
+
+def _check_alone(context: typer.Context) -> None:
+    """Raises ConfigurationError where more is given than a list of what was kept heeds."""
+    given = [
+        "/".join([each.opts[0], *each.secondary_opts])
+        for each in context.command.params
+        if each.name not in _HEEDED_BY_HISTORY and _is_given(context, each.name)
+    ]
+    if given:
+        raise ConfigurationError(
+            f"--history lists what was kept and measures nothing: leave it out, or {', '.join(given)}"
+        )
+
+
+def _is_given(context: typer.Context, name: str | None) -> bool:
+    source = context.get_parameter_source(name) if name is not None else None
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _judge(session: Session, wish: _Wish) -> _Judgement:
@@ -295,8 +316,4 @@ def _uncalibrate(session: Session, wish: _Wish) -> int:
 def _write_page(path: Path, evaluation: Evaluation, title: str) -> None:
     from etl.report.quality_html import render_quality
 
-    page = render_quality(evaluation, title, datetime.now(UTC), version("issuetide"))
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"--html {path} cannot be written: {error.strerror}; choose another path") from None
+    write_page(path, render_quality(evaluation, title, datetime.now(UTC), version("issuetide")), "--html")

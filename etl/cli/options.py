@@ -77,7 +77,7 @@ ClassifierName = Annotated[
     typer.Option(
         "--classifier",
         metavar="NAME",
-        help="claude, rules (offline), or auto: claude where ANTHROPIC_API_KEY is set.",
+        help="claude, local (trained here), rules (offline), or auto: claude where ANTHROPIC_API_KEY is set.",
     ),
 ]
 Model = Annotated[

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -14,8 +15,8 @@ import typer
 from etl.cli import EXIT_INTERRUPTED
 from etl.cli.progress import JsonFormatter
 from etl.db.store import Store
-from etl.errors import IssuetideError
-from etl.pipeline import Plan, RunOutcome
+from etl.errors import ConfigurationError, IssuetideError
+from etl.pipeline import Plan, RunOutcome, status_of
 from etl.report.words import count_words, plain_json, plain_line, plain_text
 from etl.settings import Settings
 from etl.stages.base import Rehashed, Tally
@@ -25,20 +26,29 @@ _LONGEST_LINE = 2000
 
 
 def stop(command: Callable[..., int | None]) -> Callable[..., None]:
-    """Ends a command with its exit code; our errors become one line on standard error."""
+    """Ends a command with its exit code; our errors become one line on standard error.
+
+    With `--json` they are also an object on standard output, as a run's outcome that failed is: whoever reads it gets
+    JSON however the command ends. No command fails once it has printed its own.
+    """
 
     @functools.wraps(command)
     def wrapped(*arguments: Any, **options: Any) -> None:  # noqa: ANN401  (whatever the command takes)
         try:
             code = command(*arguments, **options)
         except IssuetideError as error:
-            print_error(str(error))
-            raise typer.Exit(error.exit_code) from None
+            status, code, message = status_of(error), error.exit_code, str(error)
         except KeyboardInterrupt:
-            print_error("interrupted; what is stored stays, the next run goes on from here")
-            raise typer.Exit(EXIT_INTERRUPTED) from None
-        if code:
-            raise typer.Exit(code)
+            status, code = "interrupted", EXIT_INTERRUPTED
+            message = "interrupted; what is stored stays, the next run goes on from here"
+        else:
+            if code:
+                raise typer.Exit(code)
+            return
+        if options.get("as_json"):
+            print_json({"status": status, "exit_code": code, "error": message})
+        print_error(message)
+        raise typer.Exit(code)
 
     return wrapped
 
@@ -70,11 +80,23 @@ def print_json(value: object) -> None:
     typer.echo(plain_json(value))
 
 
+def write_page(path: Path, page: str, option: str) -> None:
+    """Writes a page to the file that the user named with `option`.
+
+    Raises:
+        ConfigurationError: it cannot be written.
+    """
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{option} {path} cannot be written: {error.strerror}; choose another path") from None
+
+
 def outcome_values(outcome: RunOutcome) -> dict[str, object]:
     """The outcome of a run as plain values, for `--json`."""
     tally = outcome.tally
     return {
-        "run_id": outcome.run_id,
+        "run_id": outcome.run_id if outcome.is_recorded else None,
         "status": outcome.status,
         "exit_code": outcome.exit_code,
         "seconds": round(outcome.seconds, 2),

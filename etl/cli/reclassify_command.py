@@ -1,6 +1,5 @@
 """`reclassify`: answers that are not by today's prompt and model are given anew, after a look at what that costs."""
 
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
 from typing import Annotated
@@ -14,10 +13,8 @@ from etl.cli.pipeline_commands import Session, answers_with, begin, command_line
 from etl.cli.progress import make_progress
 from etl.db.migrate import check_schema
 from etl.db.queries.classifications import PendingScope, Renewal
-from etl.db.queries.items import select_repository_keys
-from etl.db.store import Store
 from etl.errors import ConfigurationError
-from etl.pipeline import Plan, run
+from etl.pipeline import Plan, keys_of_named, run
 from etl.stages.classify import Asking, register_tasks
 from etl.stages.renew import GoneCategory, RenewalFilter, RenewalPlan, check_is_newest, make_renewal, plan_renewal
 from etl.stages.spending import Caps
@@ -107,7 +104,8 @@ def _show_plan(session: Session, plan: Plan, classifier: Classifier, renewal: Re
             check_schema(connection)
         check_is_newest(store, [task])
         register_tasks(store, [task])
-        scope = PendingScope(classifier.name, _keys_of(store, plan.repositories), plan.labels, renewal)
+        keys = keys_of_named(store, plan.repositories) if plan.repositories else None
+        scope = PendingScope(classifier.name, keys, plan.labels, renewal)
         asking = Asking(classifier, scope, plan.max_items, plan.deadline, batching=plan.batching)
         found = plan_renewal(store, task, asking, renewal, make_progress())
     if session.as_json:
@@ -118,17 +116,6 @@ def _show_plan(session: Session, plan: Plan, classifier: Classifier, renewal: Re
         for line in others:
             print_line(line, before="  ")
     return 0
-
-
-def _keys_of(store: Store, names: Sequence[str]) -> list[int] | None:
-    if not names:
-        return None
-    with store.transaction() as connection:
-        known = select_repository_keys(connection, names)
-    missing = [name for name in names if name.lower() not in known]
-    if missing:
-        raise ConfigurationError(f"nothing is stored of {', '.join(missing)}; `issuetide status` lists what is")
-    return sorted(known.values())
 
 
 def plan_lines(plan: RenewalPlan, *, narrowed: bool = False) -> list[str]:

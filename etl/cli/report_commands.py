@@ -8,7 +8,7 @@ import typer
 from sqlalchemy import Connection
 
 from etl.cli import wiring
-from etl.cli.output import stop
+from etl.cli.output import stop, write_page
 from etl.db.queries import inspection
 from etl.errors import ConfigurationError
 from etl.settings import read_settings
@@ -67,10 +67,7 @@ def report_command(
 def _write_page(path: Path, collected: "ReportData") -> None:
     from etl.report.html import render_html
 
-    try:
-        path.write_text(render_html(collected), encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"--html {path} cannot be written: {error.strerror}; choose another path") from None
+    write_page(path, render_html(collected), "--html")
     typer.echo(f"wrote {path}")
 
 

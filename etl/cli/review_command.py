@@ -35,7 +35,8 @@ def review_command(
     size: options.SampleSize = 20,
     lowest: options.LowestSize = 20,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write it; default: the terminal.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Where to write it; - is standard output, the default."),
     ] = None,
     form: Annotated[
         str | None,
@@ -122,7 +123,7 @@ def _write(
         raise ConfigurationError(f"no answers to task {task.name} came in {named}{known}")
     rows = [replace(entry, categories=entry.categories or (task.abstain,)) for entry in found]
     content = write_sheet(rows, form, show_answers=show_answers)
-    if output is None:
+    if output is None or str(output) == "-":
         typer.echo(content, nl=False)
         return
     sheet = content.encode("utf-8-sig" if form == "csv" else "utf-8")

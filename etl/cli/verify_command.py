@@ -13,8 +13,7 @@ from etl.cli.pipeline_commands import Session, begin, command_line, parse_kinds,
 from etl.cli.progress import make_progress
 from etl.db.queries.verification import StoredRepository, select_repositories
 from etl.db.store import Store
-from etl.errors import ConfigurationError
-from etl.pipeline import Fetch, Plan, RunOutcome, run
+from etl.pipeline import Fetch, Plan, RunOutcome, nothing_stored, run
 from etl.records import Kind, Scope
 from etl.report.words import count_words, plain_line
 from etl.stages.compare_github import Mirrored
@@ -99,8 +98,7 @@ def _choose_repositories(store: Store, names: Sequence[str]) -> list[StoredRepos
     known = {each.repository.full_name.lower() for each in stored}
     unknown = [name for name in names if name.lower() not in known]
     if unknown or not stored:
-        what = ", ".join(unknown) or "any repository"
-        raise ConfigurationError(f"nothing is stored of {what}; `issuetide status` lists what is, `run` fetches it")
+        raise nothing_stored(", ".join(unknown) or "any repository")
     wanted = {name.lower() for name in names} or known
     return [each for each in stored if each.repository.full_name.lower() in wanted]
 

@@ -252,7 +252,7 @@ def make_classifier(
         classifier: Classifier = resolve(CLASSIFIERS[name])(*given)
         return classifier
     if settings.anthropic_api_key is None:
-        raise ConfigurationError("--classifier claude needs ANTHROPIC_API_KEY; set it, or use --classifier rules")
+        raise ConfigurationError("claude needs ANTHROPIC_API_KEY; set it, or use the offline classifier `rules`")
     claude: Classifier = resolve(CLASSIFIERS[name])(
         api_key=settings.anthropic_api_key.get_secret_value(),
         base_url=settings.anthropic_base_url,

@@ -151,6 +151,7 @@ def test_a_sheet_that_somebody_filled_in_is_not_written_over(world: World) -> No
     world.run("--classifier", "rules")
     sheet = world.folder / "sheet.csv"
     write = ("review", *TASK, "--output", str(sheet))
+    assert command(world, "review", *TASK, "--output", "-") == command(world, "review", *TASK)
     command(world, *write)
     command(world, *write)  # nobody has answered in it yet
     with sheet.open(encoding="utf-8-sig", newline="") as file:

@@ -183,6 +183,14 @@ def test_a_side_that_cannot_be_is_refused(bench: Bench, word: str, message: str)
     assert len(bench.asked()) == asked
 
 
+def test_a_repository_that_is_not_stored_is_named_with_the_way_to_see_those_that_are(bench: Bench) -> None:
+    of_nobody = ("--task", "issue_kind", "--repo", "no/such")
+    words = "nothing is stored of no/such; `issuetide status` lists what is, `run` fetches it"
+    assert words in bench.command("compare", "current", "rules", *of_nobody, code=3)
+    assert words in bench.command("reclassify", "--plan", *of_nobody, code=3)
+    assert words in bench.command("classify", *of_nobody, code=3)
+
+
 def test_a_draft_of_another_task_or_of_other_texts_is_refused(bench: Bench) -> None:
     other = bench.edit_task('input = "issue"', 'input = "issue_with_comments"', to="drafts")
     assert "other texts" in bench.command("compare", "current", str(other), "--task", "issue_kind", code=3)

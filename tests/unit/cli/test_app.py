@@ -1,5 +1,6 @@
 """What the command says of itself: its help, its arguments, its completion."""
 
+import json
 import re
 from collections.abc import Iterator
 from importlib.metadata import version as installed_version
@@ -8,10 +9,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from etl.classifiers import CLASSIFIERS
 from etl.cli.app import app
 from etl.resources import resource_folder
 
-GROUPS = ("tasks", "dedup", "dashboards", "db", "servers")
+GROUPS = ("tasks", "dedup", "index", "batches", "dashboards", "db", "servers")
 README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
 
 
@@ -109,3 +111,53 @@ def test_a_task_file_is_shown_as_it_is_and_can_be_copied() -> None:
     assert invoke("tasks", "show", "issue_kind").stdout == path.read_text(encoding="utf-8")
     wrong = invoke("tasks", "show", "nothing")
     assert (wrong.exit_code, "known are" in wrong.stderr) == (3, True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "--kinds", "commits"),
+        ("index", "status"),
+        ("dashboards", "import"),
+        ("compare", "current", "nobody", "--task", "issue_kind"),
+        ("batches", "collect"),
+    ],
+    ids=" ".join,
+)
+def test_what_ends_a_command_before_it_begins_is_json_where_json_was_asked_for(arguments: tuple[str, ...]) -> None:
+    plain = invoke(*arguments)
+    assert (plain.exit_code, plain.stdout) == (3, "")
+    asked = invoke(*arguments, "--json")
+    assert asked.exit_code == 3
+    told = json.loads(asked.stdout)
+    assert (told["status"], told["exit_code"]) == ("failed", 3)
+    assert asked.stderr.splitlines()[-1] == plain.stderr.splitlines()[-1] == f"issuetide: {told['error']}"
+
+
+def test_batches_can_be_collected_by_nobody_but_claude() -> None:
+    result = invoke("batches", "collect")
+    assert result.exit_code == 3
+    assert "batches need ANTHROPIC_API_KEY" in result.stderr
+    assert "rules" not in result.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "classify", "reclassify"])
+def test_the_help_names_every_classifier(command: str) -> None:
+    described = " ".join(invoke(command, "--help").stdout.partition("--classifier")[2].split()[:30])
+    assert [name for name in CLASSIFIERS if not re.search(rf"\b{name}\b", described)] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (("--golden", "known.jsonl"), "--golden"),
+        (("--no-save",), "--save/--no-save"),
+        (("--precision", "0.9", "--html", "x.html"), "--precision, --html"),
+        (("--dry-run",), "--dry-run"),
+    ],
+    ids=str,
+)
+def test_a_list_of_evaluations_takes_no_option_that_it_would_not_heed(given: tuple[str, ...], named: str) -> None:
+    result = invoke("evaluate", "--history", "--task", "issue_kind", *given)
+    assert result.exit_code == 3
+    assert result.stderr.rstrip().endswith(f"leave it out, or {named}")

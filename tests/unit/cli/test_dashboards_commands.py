@@ -6,9 +6,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from etl.cli import wiring
 from etl.cli.app import app
+from etl.dashboards.panels import Search
 from etl.resources import resource_folder
+from etl.settings import Settings
 from tests.loopback.dashboards import serve_dashboards
+from tests.unit.dashboards.boards import answer
 
 
 def invoke(*words: str, **environment: str) -> Result:
@@ -90,3 +94,16 @@ def test_a_preview_needs_an_index_and_says_so(tmp_path: Path) -> None:
     assert result.exit_code == 3
     assert "OPENSEARCH_URL is not set" in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_preview_can_go_to_standard_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    def make_search(settings: Settings) -> tuple[str, Search]:
+        assert settings.opensearch_url is None
+        return "http://search:9200", lambda _, body: answer(body)
+
+    monkeypatch.setattr(wiring, "make_search", make_search)
+    result = invoke("preview", "--output", "-")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("<!doctype html>")
+    assert result.stdout.endswith("</html>\n")
+    assert not Path("-").exists()

@@ -1,11 +1,19 @@
-"""The outcome of a run in lines for people."""
+"""The outcome of a run in lines for people and in values for programs, and how commands end."""
 
+import json
 from collections import Counter
+from pathlib import Path
 
-from etl.cli.output import outcome_lines
+import pytest
+import typer
+
+from etl.cli.output import outcome_lines, outcome_values, stop, write_page
+from etl.db.store import Store
+from etl.errors import ConfigurationError
 from etl.pipeline import Plan, RunOutcome
 from etl.stages.base import Rehashed, Tally
 from tests.fakes import FakeClassifier, FakeSink
+from tests.runs import rows, run_with
 
 COUNTED = (
     "items_read",
@@ -62,3 +70,28 @@ def test_a_dry_run_does_not_blame_the_index_for_what_waits() -> None:
     outcome = RunOutcome(7, "ok", 0, Tally(waiting_documents=2))
     told = outcome_lines(Plan("export", sink=FakeSink()), outcome, dry_run=True, is_index_set=False)
     assert told[-1] == "  to export   2 documents wait in PostgreSQL"
+
+
+def test_the_outcome_of_a_dry_run_names_no_record_that_is_not_there(store: Store) -> None:
+    plan = Plan("test", sink=FakeSink())
+    assert outcome_values(run_with(store, plan, dry_run=True))["run_id"] is None
+    assert rows(store, "SELECT id FROM runs") == []
+    number = outcome_values(run_with(store, plan))["run_id"]
+    assert [row.id for row in rows(store, "SELECT id FROM runs")] == [number]
+
+
+def test_an_interruption_is_json_as_well(capsys: pytest.CaptureFixture[str]) -> None:
+    @stop
+    def command(*, as_json: bool) -> None:
+        assert as_json
+        raise KeyboardInterrupt
+
+    with pytest.raises(typer.Exit) as ended:
+        command(as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["status"], told["exit_code"], ended.value.exit_code) == ("interrupted", 130, 130)
+
+
+def test_a_page_that_cannot_be_written_is_named_with_its_option(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"--html .* cannot be written: Is a directory"):
+        write_page(tmp_path, "page", "--html")

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 from sqlalchemy import text
 
-from etl.dashboards.fields import load_mappings
+from etl.dashboards.saved_objects import load_mappings
 from etl.db.queries import history, mirror
 from etl.db.queries.evaluations import Calibrated, insert_calibration
 from etl.db.queries.run_tasks import insert_run_tasks
