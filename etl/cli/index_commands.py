@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -195,7 +195,7 @@ def switch_back_command(
     Example: issuetide index switch-back classifications
     """
     set_up_logging("text", verbose=False)
-    (wanted,) = _chosen([name])
+    wanted = _checked(name)
     with _opened(read_settings()) as (store, sink):
         (standing,) = claim_standings(store, sink, [each for each in sink.survey() if each.name == wanted])
         left, target = switch_back(store, sink, standing)
@@ -205,10 +205,13 @@ def switch_back_command(
 def _chosen(names: Sequence[str] | None) -> tuple[IndexName, ...]:
     if names and "all" in names:
         return _NAMES
-    for name in names or ():
-        if name not in _NAMES:
-            raise ConfigurationError(f"{name!r} is no index; there are {', '.join(_NAMES)}")
-    return tuple(dict.fromkeys(cast("Sequence[IndexName]", names or ())))
+    return tuple(dict.fromkeys(_checked(name) for name in names or ()))
+
+
+def _checked(name: str) -> IndexName:
+    if name not in _NAMES:
+        raise ConfigurationError(f"{name!r} is no index; there are {', '.join(_NAMES)}")
+    return name
 
 
 @contextmanager

@@ -172,8 +172,8 @@ def _models_table() -> SavedObject:
         "1": ("cost_usd", "US dollars"),
         "4": ("cost_batch_usd", "In batches"),
         "5": ("cost_audit_usd", "For audits"),
-        "6": ("prompt_tokens", "Tokens sent"),
-        "7": ("output_tokens", "Tokens answered"),
+        "6": ("prompt_tokens", "Sent"),
+        "7": ("output_tokens", "Received"),
         "8": ("answers", "Answers"),
     }
     time = by_time(*_PER_DAY, schema="bucket", label="Day")

@@ -427,8 +427,7 @@ class OpenSearchSink:
         if kind == "cluster_block_exception" and status == 429:
             outage.wait(reason, "free disk space on the server (the block then goes by itself) and run again")
         elif status in {403, 400}:
-            why = reason.rstrip(";")
-            raise ConfigurationError(f"{where}{kind}: {why}; open the index or lift its block, and run again")
+            raise ConfigurationError(f"{where}{kind}: {reason}; open the index or lift its block, and run again")
         else:
             outage.wait(f"status {status}, {kind}: {reason}", "give the server room or more nodes, then run again")
 
@@ -478,8 +477,11 @@ def _is_no_longer_there(document: Document, status: int, kind: str) -> bool:
 
 
 def _is_about_the_index(status: int, kind: str, reason: str) -> bool:
-    """Whether the server refused a document for what it does not answer for: load, rights, a block, a closed index."""
-    if status in {403, 404, 429, 502, 503, 504}:
+    """Whether the server refused a document for what it does not answer for: load, rights, a block, a closed index.
+
+    Every 5xx is the server's: a disk that fills up faster than OpenSearch looks is a 500 for each document (measured).
+    """
+    if status in {403, 404, 429} or status >= 500:
         return True
     return kind == "index_closed_exception" or (status == 400 and "no write index is defined" in reason)
 

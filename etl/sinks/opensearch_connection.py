@@ -44,6 +44,7 @@ _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 10.0
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 _DEFAULT_PORTS = {"http": 9200, "https": 443}
+_HOST = re.compile(r"[\w-]{1,63}(\.[\w-]{1,63})*\.?|[0-9a-f:.]*:[0-9a-f:.]*(%[\w.-]+)?")
 _CONTENT = re.compile(r"\.? *(Preview of field's value|The prefix of the first immense term).*", re.DOTALL)
 _USER = re.compile(r" and User \[.*", re.DOTALL)
 
@@ -83,9 +84,13 @@ def _parse_address(url: str) -> Address:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise ConfigurationError(complaint + "percent-encode the special characters of its password") from None
+        raise ConfigurationError(
+            complaint + "a port is a number up to 65535, and the special characters of a password are percent-encoded"
+        ) from None
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         raise ConfigurationError(complaint + "it has no http:// or https:// with a host behind it")
+    if not _HOST.fullmatch(parts.hostname) or port == 0:
+        raise ConfigurationError(complaint + "what stands for its host or its port cannot be one")
     if "@" in parts.path or parts.query or parts.fragment:
         raise ConfigurationError(
             complaint + "it has a query, a fragment or an @ in its path: percent-encode / ? # @ in its password"
@@ -295,12 +300,8 @@ class Connection:
                 f"{about}AWS refuses the request ({refusal}); check the credentials, OPENSEARCH_AWS_REGION and "
                 "OPENSEARCH_AWS_SERVICE, and the access policy"
             )
-        if status == 403 and kind.endswith("block_exception"):
-            return UnavailableError(f"{about}{reason}; free disk space on the server or lift the block, then run again")
         if status == 403:
-            return ConfigurationError(
-                f"{about}the user lacks a right ({reason or 'status 403'}); docs/operations.md lists those it needs"
-            )
+            return _forbidden(about, kind, reason)
         if kind == "index_not_found_exception" and action == FIRST_ACTION:
             return ConfigurationError(f"{about}behind the path of this address is no OpenSearch; check OPENSEARCH_URL")
         if kind == "index_not_found_exception":
@@ -325,6 +326,18 @@ class Connection:
             "it wants a user name and password (401); set OPENSEARCH_USERNAME and OPENSEARCH_PASSWORD, or write "
             "OPENSEARCH_URL as https://USER:PASSWORD@HOST:PORT"
         )
+
+
+def _forbidden(about: str, kind: str, reason: str) -> StopError:
+    """Our error for a 403: a block by the server, whose disk is full, or by a person; a right that is missing."""
+    if kind == "index_create_block_exception":
+        mend = "free disk space on the server or lift the block, then run again"
+        return UnavailableError(f"{about}{shorten(reason)}; {mend}")
+    if kind.endswith("block_exception"):
+        return ConfigurationError(f"{about}{shorten(reason)}; lift the block, and run again")
+    return ConfigurationError(
+        f"{about}the user lacks a right ({reason or 'status 403'}); docs/operations.md lists those it needs"
+    )
 
 
 def is_transient(error: Exception) -> bool:
@@ -356,7 +369,7 @@ def describe(error: Exception) -> str:
 
 def shorten(reason: str, most: int = 300) -> str:
     """`reason` in one line of at most `most` characters, without the values of documents that the server quotes."""
-    line = " ".join(_CONTENT.sub("", reason).split())
+    line = " ".join(_CONTENT.sub("", reason).split()).rstrip(";")
     half = most // 2 - 1
     return line if len(line) <= most else f"{line[:half]} … {line[-half:]}"
 

@@ -180,7 +180,11 @@ def read_indices(
     connection: Connection, definitions: Iterable[Definition], patience: float = FIRST_CONTACT_SECONDS
 ) -> Mapping[str, Any]:
     """By real name, the indices that have one of our names or aliases: their aliases, mappings and settings."""
-    names = ",".join(name for definition in definitions for name in (definition.alias, f"{definition.alias}-v*"))
+    names = ",".join(
+        name
+        for definition in definitions
+        for name in (definition.alias, definition.next_alias, f"{definition.alias}-v*")
+    )
     wanted = {"ignore_unavailable": "true", "allow_no_indices": "true", "expand_wildcards": "open,closed"}
     found: Mapping[str, Any] = connection.call(
         "looking for its indices", lambda client: client.indices.get(index=names, params=wanted), patience

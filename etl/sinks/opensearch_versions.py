@@ -84,6 +84,11 @@ def find_next(connection: Connection, definition: Definition, found: Mapping[str
     Raises:
         ConfigurationError: there are several, or it is not ours.
     """
+    if definition.next_alias in found:
+        raise ConfigurationError(
+            f"OpenSearch at {connection.name}: {definition.next_alias} is an index but must be an alias; nothing of it"
+            " is used, so delete it, then rebuild again"
+        )
     holders = sorted(name for name, live in found.items() if definition.next_alias in live["aliases"])
     if not holders:
         return None

@@ -99,15 +99,22 @@ def claim_standings(store: Store, sink: AliasSink, standings: Sequence[IndexStan
 
 
 def _wait_for_exports(store: Store, sink: AliasSink) -> None:
-    """Waits until no run exports to what the aliases point to; none does then until the store is closed."""
-    waited_for = None
+    """Waits until no run exports to what the aliases point to; none does then until the store is closed.
+
+    Runs lock the index of classifications. So the one that is to take its place is locked as well: once it has the
+    alias, a run would write to the other indices while theirs are still to be switched.
+    """
+    locked: list[str] = []
     while True:
-        current = next((each.current for each in sink.survey() if each.name == "classifications"), None)
+        (standing,) = (each for each in sink.survey() if each.name == "classifications")
+        identities = [each.identity for each in (standing.current, standing.next) if each is not None]
+        missing = [identity for identity in identities if identity not in locked]
         # Another index may have taken the alias meanwhile, and runs have another lock then.
-        if current is None or current.identity == waited_for:
+        if not missing:
             return
-        wait_for_lock(store, current.identity, _LOCK_SECONDS)
-        waited_for = current.identity
+        for identity in missing:
+            wait_for_lock(store, identity, _LOCK_SECONDS)
+        locked += missing
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -324,6 +325,79 @@ def test_two_rebuilds_at_once_are_one_and_an_unwanted_one_is_ended_by_its_name(w
     assert command(world, "index", "drop-old") == "nothing is kept\n"
     assert command(world, "index", "drop-old", f"{world.prefix}-{first()}-2") == f"dropped {world.prefix}-{first()}-2\n"
     assert set(states(world)) == {first(index) for index in INDICES}
+    check_same(world)
+
+
+def test_no_run_writes_while_the_aliases_are_switched_one_after_the_other(world: World) -> None:
+    fill(world, 20)
+    run_rules(world)
+    entered, go_on = threading.Event(), threading.Event()
+    switches: list[str] = []
+
+    def hold(_method: str, path: str) -> None:
+        if path.startswith("/_aliases"):
+            switches.append(path)
+            if len(switches) == 2:
+                entered.set()
+                go_on.wait(60)
+
+    with Relay(world.opensearch_url, before=hold) as relay:
+        rebuilding = world.start("index", "rebuild", "all", OPENSEARCH_URL=relay.url)
+        try:
+            assert entered.wait(60)
+            world.github.relabel_issue(REPOSITORY, 1, "meanwhile")
+            world.github.add_issue(REPOSITORY, "Crash on start", "It crashes on start.")
+            running = world.start("run", "--repo", REPOSITORY, "--task", "issue_kind", "--classifier", "rules")
+            with pytest.raises(subprocess.TimeoutExpired):
+                running.communicate(timeout=6)
+            assert world.rows("SELECT count(*) FROM items WHERE kind = 'issue'") == [(21,)]
+        finally:
+            go_on.set()
+            rebuilding.communicate(timeout=60)
+        assert running.communicate(timeout=60)[0]
+    assert (rebuilding.returncode, running.returncode) == (0, 0)
+    check_nothing_went_back(world, first())
+    check_same(world)
+    assert run_rules(world).get("documents_written", 0) == 0
+
+
+def test_an_index_that_took_the_alias_right_before_drop_old_is_not_forgotten(world: World) -> None:
+    fill(world, 5)
+    run_rules(world)
+    rebuilt = threading.Event()
+
+    def rebuild(_method: str, path: str) -> None:
+        if "_count" in path and not rebuilt.is_set():
+            rebuilt.set()
+            command(world, "index", "rebuild", "all")
+
+    with Relay(world.opensearch_url, after=rebuild) as relay:
+        told = command(world, "index", "drop-old", OPENSEARCH_URL=relay.url)
+    assert rebuilt.is_set()
+    assert told.splitlines() == [f"dropped {world.prefix}-{first(index)}" for index in INDICES]
+    assert run_rules(world).get("documents_written", 0) == 0
+    check_same(world)
+
+
+def test_an_alias_goes_back_alone(world: World) -> None:
+    fill(world, 1)
+    assert "'all' is no index; there are classifications" in command(world, "index", "switch-back", "all", code=3)
+
+
+@pytest.mark.parametrize("is_alias", [True, False])
+def test_what_has_the_name_of_the_index_being_filled_is_not_written_to(world: World, is_alias: bool) -> None:
+    fill(world, 3)
+    run_rules(world)
+    name = f"{world.prefix}-{'other' if is_alias else 'classifications-next'}"
+    body: dict[str, Any] = {"aliases": {f"{world.prefix}-classifications-next": {}}} if is_alias else {}
+    requests.put(f"{world.opensearch_url}/{name}", json=body, timeout=30).raise_for_status()
+    told = command(world, "index", "rebuild", "classifications", code=3)
+    what = f"points to {name}, but it belongs to the index" if is_alias else "is an index but must be an alias"
+    assert f"{world.prefix}-classifications-next {what}" in told
+    assert run_rules(world)["status"] == "ok"
+    requests.delete(f"{world.opensearch_url}/{name}", timeout=30).raise_for_status()
+    command(world, "index", "rebuild", "classifications")
+    run_rules(world)
     check_same(world)
 
 

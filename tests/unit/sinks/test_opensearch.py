@@ -256,6 +256,7 @@ def test_a_server_that_stays_overloaded_is_given_up(loopback: Loopback, sink: Op
         (404, "index_not_found_exception", "no such index", UnavailableError, "deleted meanwhile; run again"),
         (429, "cluster_block_exception", "disk usage exceeded flood-stage", UnavailableError, "flood-stage; free disk"),
         (503, "unavailable_shards_exception", "primary shard is not active", UnavailableError, "primary shard is not"),
+        (500, "i_o_exception", "No space left on device", UnavailableError, "status 500, i_o_exception: No space left"),
     ],
 )
 def test_what_is_the_index_s_fault_stops_the_push_and_rejects_no_document(

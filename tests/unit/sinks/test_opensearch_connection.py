@@ -32,6 +32,8 @@ def refusal(loopback: Loopback, clock: Clock, url: str | None = None) -> StopErr
         ("https://search.example", [Address("https", "search.example", 443, "")]),
         ("https://search.example:9243/search/", [Address("https", "search.example", 9243, "search")]),
         ("http://[::1]:9201", [Address("http", "::1", 9201, "")]),
+        ("http://[fe80::1%25lo]:9201", [Address("http", "fe80::1%25lo", 9201, "")]),
+        ("http://open_search-1.exämple.:9201", [Address("http", "open_search-1.exämple.", 9201, "")]),
         ("https://u%40x:p%2Fw%3A%C3%A9@h:1", [Address("https", "h", 1, "", ("u@x", "p/w:é"))]),
         (
             "http://a:9200,http://u:p,w@b:9201",
@@ -56,6 +58,11 @@ def test_a_url_gives_its_servers(url: str, expected: list[Address]) -> None:
         "https://u:se3ret@h:port",
         "https://u:se3ret@[h:9200",
         "http://h:9200/?pretty",
+        "http://u:se3ret@exa mple:9200",
+        "http://u:se3ret@a..b:9200",
+        f"http://{'a' * 64}.example:9200",
+        "http://h:0",
+        "http://h:99999",
         "",
     ],
 )
@@ -111,6 +118,10 @@ def test_a_server_that_wants_credentials_says_where_to_write_them(loopback: Loop
                 },
             ),
             r"lacks a right \(no permissions for \[cluster:monitor/main\]\)",
+        ),
+        (
+            (403, {"error": {"type": "cluster_block_exception", "reason": "by: [FORBIDDEN/9/metadata (api)];"}}),
+            r"by: \[FORBIDDEN/9/metadata \(api\)\]; lift the block, and run again",
         ),
     ],
 )
