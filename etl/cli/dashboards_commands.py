@@ -54,6 +54,7 @@ def import_command(
 
     What was changed by hand in Dashboards under the same ids is written over; `dashboards export` keeps it.
     """
+    from etl.dashboards.api import shown_address
     from etl.dashboards.importing import import_dashboards
 
     settings = read_settings()
@@ -73,11 +74,11 @@ def import_command(
         print_json([asdict(entry) for entry in imported])
         return
     for entry in imported:
-        typer.echo(f"{entry.status:<8} {entry.type:<14} {entry.id:<44} {plain_line(entry.title)}")
+        typer.echo(f"{entry.status:<8} {entry.type:<14} {plain_line(entry.id):<44} {plain_line(entry.title)}")
     if dry_run:
         print_line(f"{len(imported)} objects are sound; nothing was written")
         return
-    typer.echo(f"{len(imported)} objects imported and read back; open {wiring.shown_host(address)}/app/dashboards")
+    typer.echo(f"{len(imported)} objects imported and read back; open {shown_address(address)}/app/dashboards")
 
 
 @dashboards_app.command("export", short_help="Take dashboards that were edited by hand back into files.")

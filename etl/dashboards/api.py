@@ -28,7 +28,7 @@ class DashboardsApi:
         ca_file: the only certificate authorities to trust (PEM).
 
     Raises:
-        ConfigurationError: the address or the file cannot be used.
+        ConfigurationError: the address, the file or the tenant's name cannot be used.
     """
 
     def __init__(
@@ -53,6 +53,8 @@ class DashboardsApi:
         self.session.verify = str(ca_file) if ca_file else True
         self.session.headers["osd-xsrf"] = "true"
         if tenant is not None:
+            if not tenant.isascii() or not tenant.isprintable():
+                raise ConfigurationError(f"--tenant {tenant!r} cannot be sent: only plain ASCII can")
             self.session.headers["securitytenant"] = tenant
 
     def __enter__(self) -> "DashboardsApi":
@@ -65,6 +67,7 @@ class DashboardsApi:
         """The version; passes only if this is a Dashboards that lets us in."""
         answer = self._send("GET", "/api/status")
         self._check_login(answer)
+        self._check_up(answer)
         found = _json(answer)
         if (
             answer.status_code == requests.codes.ok
@@ -90,6 +93,7 @@ class DashboardsApi:
         files = {"file": ("issuetide.ndjson", body, "application/ndjson")}
         answer = self._send("POST", "/api/saved_objects/_import?overwrite=true", files=files)
         self._check_login(answer)
+        self._check_up(answer)
         found = _json(answer)
         if answer.status_code != requests.codes.ok or not isinstance(found, dict):
             raise ConfigurationError(f"Dashboards {self.url} refused the file: {_message(answer, found)}")
@@ -111,7 +115,7 @@ class DashboardsApi:
         found = _json(answer)
         if answer.status_code != requests.codes.ok or not isinstance(found, dict):
             raise ConfigurationError(f"Dashboards {self.url} cannot be read back: {_message(answer, found)}")
-        held = {(item["type"], item["id"]): item for item in found.get("saved_objects", [])}
+        held = {(str(item.get("type")), str(item.get("id"))): item for item in _saved(found)}
         return {key: item for key, item in held.items() if "error" not in item}
 
     def export(self, wanted: Sequence[tuple[str, str]]) -> list[SavedObject]:
@@ -141,12 +145,12 @@ class DashboardsApi:
 
     def find(self, kind: str) -> list[str]:
         """The ids of all objects of a type."""
-        answer = self._send("GET", f"/api/saved_objects/_find?type={kind}&per_page=1000&fields=title")
+        answer = self._send("GET", f"/api/saved_objects/_find?type={kind}&per_page=10000&fields=title")
         self._check_login(answer)
         found = _json(answer)
         if answer.status_code != requests.codes.ok or not isinstance(found, dict):
             raise ConfigurationError(f"Dashboards {self.url} cannot be asked: {_message(answer, found)}")
-        return [str(item["id"]) for item in found.get("saved_objects", [])]
+        return [str(item.get("id")) for item in _saved(found)]
 
     def set_default_index(self, identifier: str) -> str | None:
         """Makes the index pattern the default where there is none; gives its id if it did.
@@ -186,9 +190,34 @@ class DashboardsApi:
             )
         if answer.is_redirect:
             raise ConfigurationError(
-                f"Dashboards {self.url} sends on to {_without_login(urlsplit(answer.headers['location']))}; "
+                f"Dashboards {self.url} sends on to {_target(answer.headers['location'])}; "
                 "set DASHBOARDS_URL to its final address, past any login page"
             )
+
+    def _check_up(self, answer: requests.Response) -> None:
+        """Passes unless the server says that it cannot answer now, as one does that is just starting."""
+        if answer.status_code in {429, 502, 503, 504}:
+            raise UnavailableError(
+                f"Dashboards {self.url} cannot answer now (HTTP {answer.status_code}); look whether it and its "
+                "OpenSearch are up, then run again"
+            )
+
+
+def shown_address(url: str) -> str:
+    """An address for people: without its login, with its base path."""
+    return _without_login(_parse(url))
+
+
+def _target(location: str) -> str:
+    try:
+        return _without_login(urlsplit(location))
+    except ValueError:
+        return "nowhere"
+
+
+def _saved(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    objects = found.get("saved_objects")
+    return [item for item in objects if isinstance(item, dict)] if isinstance(objects, list) else []
 
 
 def _parse(url: str) -> SplitResult:
@@ -222,7 +251,7 @@ def _without_login(parts: SplitResult) -> str:
 def _json(answer: requests.Response) -> object:
     try:
         return answer.json()
-    except requests.exceptions.JSONDecodeError:
+    except (requests.exceptions.JSONDecodeError, RecursionError):
         return None
 
 
@@ -231,8 +260,10 @@ def _message(answer: requests.Response, found: object) -> str:
     return f"{str(words)[:300]} (HTTP {answer.status_code})" if words else f"HTTP {answer.status_code}"
 
 
-def _error_words(error: Mapping[str, Any]) -> str:
-    reason = error.get("error", {})
+def _error_words(error: object) -> str:
+    if not isinstance(error, dict) or not isinstance(error.get("error"), dict):
+        return str(error)[:300]
+    reason = error["error"]
     words = f"{error.get('type')} {error.get('id')}: {reason.get('type', 'unknown')}"
     missing = [f"{reference['type']} {reference['id']}" for reference in reason.get("references", [])]
     return f"{words} ({', '.join(missing)})" if missing else words

@@ -102,6 +102,8 @@ FIELD_KINDS = {
 _JSON_TEXTS = ("visState", "uiStateJSON", "panelsJSON", "optionsJSON", "fields", "fieldFormatMap")
 _WITH_REFERENCES = frozenset({"visState", "panelsJSON", "searchSourceJSON"})
 _GONE = "vanished"
+_SHAPES = {"description": str, "timeFrom": str, "timeTo": str, "refreshInterval": dict, "kibanaSavedObjectMeta": dict}
+"""Attributes that, where they are there, are of one kind."""
 _OURS = re.compile(r"-(classifications|daily|runs)\*?$")
 
 STRANGE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
@@ -191,6 +193,9 @@ def _object_problems(item: SavedObject) -> Iterator[str]:
         return
     for name in sorted(set(item["attributes"]) - ATTRIBUTES[kind]):
         yield f"the attribute {name!r} is not known to both Dashboards 2.19 and 3.x"
+    for name, shape in _SHAPES.items():
+        if not isinstance(item["attributes"].get(name, shape()), shape):
+            yield f"{name} is not as Dashboards writes it"
     if item.get("migrationVersion") != {kind: MIGRATION_VERSIONS[kind]}:
         yield f"migrationVersion is {item.get('migrationVersion')}, must be {{{kind!r}: {MIGRATION_VERSIONS[kind]!r}}}"
 
@@ -226,9 +231,15 @@ def _text_problems(item: SavedObject) -> Iterator[str]:
 def _is_search_source(value: object) -> bool:
     if not isinstance(value, dict) or not isinstance(value.get("query") or {}, dict):
         return False
+    if not isinstance((value.get("query") or {}).get("query", ""), str | dict):
+        return False
     filters = value.get("filter", [])
     return isinstance(filters, list) and all(
-        isinstance(entry, dict) and isinstance(entry.get("meta"), dict) for entry in filters
+        isinstance(entry, dict)
+        and isinstance(entry.get("meta"), dict)
+        and isinstance(entry["meta"].get("key"), str | None)
+        and isinstance(entry.get("query"), dict | None)
+        for entry in filters
     )
 
 
@@ -237,6 +248,7 @@ def _has_panels(value: object) -> bool:
         isinstance(panel, dict)
         and isinstance(panel.get("panelIndex"), str)
         and isinstance(panel.get("gridData"), dict)
+        and isinstance(panel.get("embeddableConfig", {}), dict)
         and all(isinstance(panel["gridData"].get(side), int) for side in "xywh")
         for panel in value
     )

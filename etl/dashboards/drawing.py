@@ -40,7 +40,8 @@ class Row:
 class Rows:
     """A panel's answer. keys: the names of the columns of keys; metrics: those of values; words: how each is written.
 
-    in_time: which of the keys is the one along the time axis, None without one.
+    in_time: which of the keys is the one along the time axis, None without one; step: how wide its bars are, None where
+    it is told by the bars alone.
     """
 
     keys: tuple[str, ...]
@@ -48,6 +49,7 @@ class Rows:
     words: tuple[Callable[[object], str], ...]
     rows: tuple[Row, ...]
     in_time: int | None = None
+    step: Period | None = None
 
 
 def read_rows(answer: Answer) -> Rows:
@@ -65,6 +67,7 @@ def read_rows(answer: Answer) -> Rows:
         tuple(value_words(panel, agg) for agg in metrics),
         tuple(rows),
         in_time,
+        cast("Period | None", answer.step),
     )
 
 
@@ -80,13 +83,19 @@ def _walk(
             continue
         agg = buckets[depth]
         inner = bucket.get(agg["id"], {}).get("buckets", [])
-        named = inner.items() if isinstance(inner, dict) else ((None, entry) for entry in inner)
+        named = _in_order(agg, inner) if isinstance(inner, dict) else ((None, entry) for entry in inner)
         found = []
         for name, entry in named:
             own = datetime.fromtimestamp(entry["key"] / 1000, UTC) if agg["type"] == "date_histogram" else moment
             key = _key(answer.panel, agg, entry) if name is None else name
             found.append((depth + 1, entry, (*keys, plain_line(key, 120)), own))
         waiting += reversed(found)
+
+
+def _in_order(agg: Mapping[str, Any], buckets: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Parts by queries in the order of the queries, as Dashboards shows them; OpenSearch sorts them by name."""
+    labels = [entry.get("label") or entry["input"]["query"] for entry in agg["params"].get("filters", [])]
+    return [(name, buckets[name]) for name in dict.fromkeys([*labels, *buckets]) if name in buckets]
 
 
 def _key(panel: Panel, agg: Mapping[str, Any], bucket: Mapping[str, Any]) -> str:
@@ -192,18 +201,19 @@ def time_series(rows: Rows) -> Timeline:
             line = found.setdefault(name, {})
             if isinstance(value, int | float) and row.moment is not None:
                 line[row.moment] = line.get(row.moment, 0) + value
-    step, starts = _periods(sorted(moments))
+    step, starts = _periods(sorted(moments), rows.step)
     series = tuple(Series(name, tuple(line.get(start) for start in starts)) for name, line in found.items())
     # An hour needs its time of day; for longer steps the day says it all.
     return Timeline(step, tuple(start if step == "hour" else start.date() for start in starts), series)
 
 
-def _periods(moments: Sequence[datetime]) -> tuple[Period, list[datetime]]:
+def _periods(moments: Sequence[datetime], step: Period | None) -> tuple[Period, list[datetime]]:
     """The step of a time axis, and all its moments from the first to the last one, gaps filled."""
     if len(moments) < 2:
-        return "day", list(moments)
-    least = min(later - earlier for earlier, later in pairwise(moments))
-    step = cast("Period", next((name for name, length in reversed(_STEPS) if least >= length), "hour"))
+        return step or "day", list(moments)
+    if step is None:
+        least = min(later - earlier for earlier, later in pairwise(moments))
+        step = cast("Period", next((name for name, length in reversed(_STEPS) if least >= length), "hour"))
     filled: list[datetime] = []
     moment = moments[0]
     while moment <= moments[-1] and len(filled) < _MOST_PERIODS:

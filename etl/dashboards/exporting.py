@@ -55,10 +55,13 @@ def export_dashboards(
         )
     texts: dict[Path, tuple[str, list[SavedObject]]] = {}
     for identifier in wanted:
-        objects = normalize(_unprefixed(server.export([("dashboard", identifier)]), prefix))
+        objects = _taken(server, identifier, prefix)
         own = next(item["id"] for item in objects if item["type"] == "dashboard")
         _check_name(own)
-        texts[folder / f"{own}.ndjson"] = (identifier, objects)
+        path = folder / f"{own}.ndjson"
+        if path in texts and texts[path][0] != identifier:
+            raise ConfigurationError(f"{texts[path][0]} and {identifier} would both be {path}; export one at a time")
+        texts[path] = (identifier, objects)
     changed = [path for path, (_, objects) in texts.items() if _read(path) != file_text(objects)]
     lost = [path for path in changed if path.exists() and not force and has_local_changes(path)]
     if lost and not dry_run:
@@ -75,6 +78,21 @@ def export_dashboards(
             _write(path, file_text(objects))
         exported.append(ExportedFile(path, identifier, len(objects), status))
     return exported
+
+
+def _taken(server: DashboardsApi, identifier: str, prefix: str) -> list[SavedObject]:
+    """A dashboard with all that it refers to, in the form of the files."""
+    found = server.export([("dashboard", identifier)])
+    try:
+        objects = normalize(_unprefixed(found, prefix))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"the dashboard {identifier} is not as Dashboards writes it ({type(error).__name__} {error}); open and "
+            "save it there, or leave it out by naming others with --id"
+        ) from None
+    if not any(item["type"] == "dashboard" for item in objects):
+        raise ConfigurationError(f"Dashboards {server.url} exported no dashboard {identifier}")
+    return objects
 
 
 def has_local_changes(path: Path) -> bool:
@@ -112,7 +130,7 @@ def _check_name(identifier: str) -> None:
 def _read(path: Path) -> str | None:
     try:
         return path.read_text(encoding="utf-8")
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return None
 
 

@@ -7,12 +7,13 @@ draws it.
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from etl.dashboards.checking import OPAQUE, STRANGE, strange_words
 from etl.dashboards.saved_objects import SavedObject, search_source
 from etl.dashboards.search import (
+    calendar_interval,
     controls_body,
     panel_body,
     phrase_filter,
@@ -74,7 +75,7 @@ class Answer:
     """What a panel's search brought.
 
     status: 'filled'; 'empty' (asked, and nothing to show); 'failed' (why is in `words`); 'words' (a panel without a
-    search); 'opaque' (a type that only Dashboards can draw).
+    search); 'opaque' (a type that only Dashboards can draw). step: how wide the bars along its time axis are.
     """
 
     panel: Panel
@@ -82,11 +83,16 @@ class Answer:
     found: Mapping[str, Any] = field(default_factory=dict)
     documents: int = 0
     words: str = ""
+    step: str | None = None
 
 
 def in_reading_order(boards: Iterable[Dashboard], now: datetime) -> list[Dashboard]:
     """Dashboards from the long view to the short one: by the time that they show, then by title."""
-    return sorted(boards, key=lambda board: (read_moment(board.start, now) - read_moment(board.end, now), board.title))
+    return sorted(boards, key=lambda board: (-_span(board.start, board.end, now), board.title))
+
+
+def _span(start: str, end: str, now: datetime) -> timedelta:
+    return read_moment(end, now, end=True) - read_moment(start, now)
 
 
 def read_dashboards(objects: Sequence[SavedObject]) -> list[Dashboard]:
@@ -128,7 +134,7 @@ def _pattern(item: SavedObject, known: Mapping[tuple[str, str], SavedObject]) ->
 
 def dashboard_filters(dashboard: Dashboard, view: View) -> list[dict[str, Any]]:
     """The pills of a dashboard, with the view's task in place of its own and the view's repositories beside them."""
-    pills = list(search_source(dashboard.item).get("filter", []))
+    pills = [{"meta": {}, **pill} for pill in search_source(dashboard.item).get("filter") or []]
     if view.task is not None and any(pill["meta"].get("key") == "task" for pill in pills):
         pills = [pill for pill in pills if pill["meta"].get("key") != "task"]
         pills.append(phrase_filter("task", [view.task]))
@@ -146,7 +152,7 @@ def ask_dashboard(dashboard: Dashboard, search: Search, now: datetime, view: Vie
     """
     view = view or View()
     start, end = view.start or dashboard.start, view.end or dashboard.end
-    span = read_moment(end, now) - read_moment(start, now)
+    span = _span(start, end, now)
     if span.total_seconds() <= 0:
         raise ConfigurationError(f"the time range from {start} to {end} is empty: --from must be before --to")
     filters = dashboard_filters(dashboard, view)
@@ -173,10 +179,10 @@ def ask_dashboard(dashboard: Dashboard, search: Search, now: datetime, view: Vie
         except STRANGE as error:
             yield Answer(panel, "failed", words=strange_words(error))
             continue
-        yield _answer(panel, found)
+        yield _answer(panel, found, span)
 
 
-def _answer(panel: Panel, found: Mapping[str, Any]) -> Answer:
+def _answer(panel: Panel, found: Mapping[str, Any], span: timedelta) -> Answer:
     failures = found.get("_shards", {}).get("failures")
     if failures:
         reason = failures[0].get("reason", {})
@@ -184,7 +190,10 @@ def _answer(panel: Panel, found: Mapping[str, Any]) -> Answer:
     documents = int(found["hits"]["total"]["value"])
     aggregations = found.get("aggregations")
     filled = documents > 0 and (aggregations is None or all(has_value(value) for value in aggregations.values()))
-    return Answer(panel, "filled" if filled else "empty", found, documents)
+    enabled = [agg for agg in panel.state.get("aggs", []) if agg.get("enabled", True)]
+    in_time = next((agg for agg in enabled if agg["type"] == "date_histogram"), None)
+    step = calendar_interval(in_time["params"], span) if in_time is not None else None
+    return Answer(panel, "filled" if filled else "empty", found, documents, step=step)
 
 
 def has_value(aggregation: Mapping[str, Any]) -> bool:

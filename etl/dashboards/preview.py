@@ -13,6 +13,7 @@ from typing import Any
 
 from etl.dashboards.panels import Answer, Dashboard, View, dashboard_filters
 from etl.dashboards.preview_panels import GAP, ROW, Colours, draw_panel
+from etl.dashboards.search import filter_query
 from etl.report.html import POLICY
 from etl.report.style import STYLE
 from etl.report.words import number_words, plain_line, time_words
@@ -25,7 +26,8 @@ main, header, footer {{ max-width: 1416px; }}
   min-width: 0; overflow: auto; }}
 .panel h3 {{ font-size: 14px; margin-bottom: 4px; }}
 .panel .legend {{ font-size: 12px; margin: 0 0 2px; gap: 0 12px; }}
-.panel table {{ font-size: 13px; }} .panel td, .panel th {{ padding-top: 4px; padding-bottom: 4px; }}
+.panel table {{ font-size: 13px; overflow-wrap: break-word; }}
+.panel td {{ max-width: 340px; }} .panel td, .panel th {{ padding-top: 4px; padding-bottom: 4px; }}
 .panel th {{ position: sticky; top: -8px; background: var(--card); }}
 .pills {{ list-style: none; display: flex; flex-wrap: wrap; gap: 6px; margin: 8px 0 0; padding: 0; font-size: 13px; }}
 .pills li {{ border: 1px solid var(--line); background: var(--card); border-radius: 999px; padding: 1px 10px; }}
@@ -45,6 +47,12 @@ main, header, footer {{ max-width: 1416px; }}
 .nothing {{ border: 1px dashed var(--line); border-radius: 8px; padding: 10px 12px; color: var(--soft);
   font-size: 13.5px; }}
 .failed {{ border-color: var(--bad); color: var(--bad); }}
+@media screen and (min-width: 821px) {{
+  .fitted {{ display: flex; flex-direction: column; overflow: hidden; }}
+  .fitted h3, .fitted .soft {{ flex: none; }}
+  .fitted .legend {{ flex: none; max-height: 38px; overflow: auto; }}
+  .fitted .wide {{ flex: 1; min-height: 0; }} .fitted .wide svg {{ height: 100%; margin: 0; }}
+}}
 @media screen and (max-width: 820px) {{
   .board {{ display: block; }} .panel {{ margin-bottom: 10px; max-height: 560px; }}
   .panel .wide {{ display: none; }} .panel .narrow {{ display: block; }}
@@ -113,8 +121,21 @@ def _pill_words(pill: Mapping[str, Any]) -> str:
     """A filter as its pill says it."""
     meta = pill["meta"]
     negated = "NOT " if meta.get("negate") else ""
-    values = _phrases(pill.get("query"))
-    return negated + (str(meta.get("alias") or "") or f"{meta.get('key', 'filter')}: {' or '.join(values) or 'set'}")
+    words = str(meta.get("alias") or "") or f"{meta.get('key', 'filter')}: {_asked_words(pill)}"
+    return negated + words
+
+
+def _asked_words(pill: Mapping[str, Any]) -> str:
+    """What a filter asks of its field."""
+    asked = filter_query(pill)
+    if isinstance(asked.get("exists"), dict):
+        return "exists"
+    if isinstance(asked.get("range"), dict):
+        signs = {"gt": ">", "gte": "≥", "lt": "<", "lte": "≤"}
+        limits = [part for part in asked["range"].values() if isinstance(part, dict)]
+        told = [f"{signs[name]} {value}" for part in limits for name, value in part.items() if name in signs]
+        return " and ".join(told) or "in a range"
+    return " or ".join(_phrases(asked)) or "a query"
 
 
 def _phrases(query: object) -> list[str]:
@@ -126,7 +147,7 @@ def _phrases(query: object) -> list[str]:
     found = []
     for key, inner in query.items():
         if key in {"match_phrase", "term", "match"} and isinstance(inner, dict):
-            found += [str(value["query"] if isinstance(value, dict) else value) for value in inner.values()]
+            found += [str(value.get("query", "") if isinstance(value, dict) else value) for value in inner.values()]
         else:
             found += _phrases(inner)
     return found

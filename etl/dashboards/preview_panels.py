@@ -11,7 +11,7 @@ from etl.dashboards.drawing import Rows, as_shares, field_words, parts_by_name, 
 from etl.dashboards.panels import Answer, Panel
 from etl.report.charts import Frame, horizontal_bars, lines, ring, stacked_area, stacked_bars
 from etl.report.data import Timeline
-from etl.report.words import plain_line, safe_url, share_words
+from etl.report.words import plain_line, plain_text, safe_url, share_words
 
 ROW, GAP = 20, 8
 """Height of a row of the grid and the gap between panels, in CSS pixels, as in Dashboards."""
@@ -59,6 +59,9 @@ def draw_panel(answer: Answer, dashboard: str, place: int, colours: Colours) -> 
     inside = _inside(answer, f"{dashboard}-{place}", colours)
     scrolls = panel.kind in {"table", "search", "heatmap"}
     attributes = 'class="panel rows" tabindex="0"' if scrolls else 'class="panel"'
+    if panel.kind == "pie" or (panel.kind in _CHARTS and answer.step is not None):
+        # A picture that can be made smaller where its legend needs the room; bars in rows scroll.
+        attributes = 'class="panel fitted"'
     return f'<figure {attributes} style="{where}">{title}{inside}</figure>'
 
 
@@ -69,7 +72,7 @@ def _inside(answer: Answer, identifier: str, colours: Colours) -> str:
     if answer.status == "opaque":
         return f'<p class="nothing">{escape(plain_line(answer.words, 300))}</p>'
     if kind == "markdown":
-        return f'<div class="markdown">{render_markdown(answer.panel.state["params"].get("markdown", ""))}</div>'
+        return f'<div class="markdown">{render_markdown(str(answer.panel.state["params"].get("markdown", "")))}</div>'
     if kind == "input_control_vis":
         return _controls(answer)
     if answer.status == "empty":
@@ -95,7 +98,12 @@ def render_markdown(words: str) -> str:
 
     # OpenSearch Dashboards renders with markdown-it as well; this is its port.
     renderer = MarkdownIt("js-default", {"html": False, "linkify": False, "typographer": False}).disable("image")
-    return re.sub(r'href="#/view/', 'href="#', str(renderer.render(words)))
+    renderer.validateLink = _leads_somewhere_plain  # type: ignore[method-assign]
+    return re.sub(r'href="#/view/', 'href="#', str(renderer.render(plain_text(words))))
+
+
+def _leads_somewhere_plain(url: str) -> bool:
+    return url.startswith("#") or safe_url(url) is not None
 
 
 def _chosen(panel: Panel) -> Mapping[str, str]:
@@ -151,7 +159,9 @@ def _timeline(panel: Panel, rows: Rows, identifier: str, colours: Colours) -> st
     drawn = []
     for size, frame in _frames(panel, identifier, described):
         drawn.append(f'<div class="{size}">{_draw_timeline(panel, rows, timeline, frame, classes, shares)}</div>')
-    return _legend(names, classes, rows.metrics) + "".join(drawn)
+    nothing = not any(value for series in timeline.series for value in series.values)
+    note = '<p class="soft">Every value is 0, or missing.</p>' if nothing else ""
+    return _legend(names, classes, rows.metrics) + note + "".join(drawn)
 
 
 def _draw_timeline(
@@ -244,10 +254,12 @@ def _controls(answer: Answer) -> str:
         if "buckets" in found:
             values = [str(bucket.get("key_as_string", bucket["key"])) for bucket in found["buckets"]]
             words = ", ".join(plain_line(value, 60) for value in values[:12]) or _NO_CHOICE
-            words += f" and {len(values) - 12} more" if len(values) > 12 else ""
+            # How many there are beyond those that the control asks for, nobody has counted.
+            rest = "" if found.get("sum_other_doc_count") else f"{len(values) - 12} "
+            words += f" and {rest}more" if len(values) > 12 else ""
         elif found.get("count"):
             words = f"{found['min']} to {found['max']}"
         else:
             words = _NO_CHOICE
-        entries.append(f"<dt>{escape(plain_line(control['label'], 80))}</dt><dd>{escape(words)}</dd>")
+        entries.append(f"<dt>{escape(plain_line(str(control['label']), 80))}</dt><dd>{escape(words)}</dd>")
     return f'<dl class="controls">{"".join(entries)}</dl>'

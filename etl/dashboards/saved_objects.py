@@ -39,20 +39,23 @@ def read_saved_objects(folder: Path) -> list[SavedObject]:
     """Every object of the `.ndjson` files in `folder`, in the order of the files' names; one told twice comes once.
 
     Raises:
-        ConfigurationError: no such file, a line that is no saved object, or two different ones of one type and id.
+        ConfigurationError: no such file, none with an object in it, a line that is no saved object, or two different
+            objects of one type and id.
     """
     paths = sorted(folder.glob("*.ndjson"))
     if not paths:
         raise ConfigurationError(f"{folder} holds no .ndjson file; give the folder of the dashboards")
     objects: dict[tuple[str, str], SavedObject] = {}
     for path in paths:
-        for number, line in enumerate(json_lines(path.read_text(encoding="utf-8")), 1):
+        for number, line in enumerate(json_lines(_read_text(path)), 1):
             found = _read_line(line, f"{path} line {number}") if line.strip() else None
             if found is None:
                 continue
             key = (found["type"], found["id"])
             if objects.setdefault(key, found) != found:
                 raise ConfigurationError(f"{path} line {number}: {key[0]} {key[1]} is there twice, with other content")
+    if not objects:
+        raise ConfigurationError(f"the .ndjson files in {folder} hold no saved object")
     return list(objects.values())
 
 
@@ -61,12 +64,28 @@ def json_lines(words: str) -> list[str]:
     return words.split("\n")
 
 
+def _read_text(path: Path) -> str:
+    try:
+        # Editors on Windows begin a file with a byte order mark.
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path} is not in UTF-8; save it in that encoding") from None
+
+
 def _read_line(line: str, where: str) -> SavedObject | None:
     """The object of a line; None for the summary at the end of what Dashboards exports."""
     try:
         found = json.loads(line)
     except json.JSONDecodeError as error:
         raise ConfigurationError(f"{where}: is no JSON: {error}") from None
+    except RecursionError:
+        raise ConfigurationError(f"{where}: is nested too deeply") from None
+    try:
+        compact_json(found).encode()
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"{where}: holds half a character, which no file can") from None
     if isinstance(found, dict) and "exportedCount" in found and "type" not in found:
         return None
     if not isinstance(found, dict) or not isinstance(found.get("attributes"), dict):
@@ -119,8 +138,8 @@ def with_task(objects: Iterable[SavedObject], task: str) -> list[SavedObject]:
 
 def _dashboard_with_task(item: SavedObject, task: str) -> SavedObject:
     source = search_source(item)
-    for entry in source.get("filter", []):
-        if entry["meta"].get("key") == "task":
+    for entry in source.get("filter") or []:
+        if entry.get("meta", {}).get("key") == "task":
             entry["meta"]["params"] = {"query": task}
             entry["query"] = {"match_phrase": {"task": task}}
     meta = {"searchSourceJSON": compact_json(source)}

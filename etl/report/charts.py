@@ -241,7 +241,10 @@ def _axes(frame: Frame, timeline: Timeline, ticks: Sequence[float], words: Calla
         y = _y(frame, tick, ticks)
         parts.append(f'<path class="{"axis" if tick == 0 else "grid"}" d="M{LEFT:g} {y:.1f}h{frame.plot_width:.1f}"/>')
         parts.append(f'<text class="tick end" x="{LEFT - 6:g}" y="{y + 4:.1f}">{escape(words(tick))}</text>')
-    for place, label in _period_labels(timeline, int(frame.plot_width // _LABEL_WIDTH)):
+    years = len({start.year for start in timeline.starts})
+    # A day with its year is wider than a month with its own.
+    width = _LABEL_WIDTH + 16 if years > 1 and timeline.step in {"day", "week"} else _LABEL_WIDTH
+    for place, label in _period_labels(timeline, int(frame.plot_width // width)):
         x = _x(frame, timeline, place)
         parts.append(f'<path class="axis" d="M{x:.1f} {TOP + frame.plot_height:.1f}v4"/>')
         # The last label may not reach over the edge, where it would be cut off.
@@ -257,6 +260,9 @@ def _period_labels(timeline: Timeline, room: int) -> list[tuple[int, str]]:
     if timeline.step == "month":
         every = next((step for step in (1, 2, 3, 6, 12, 24) if step >= every), every)
     labels = []
+    # Over a turn of the year a day alone says too little: the first label of each year has it as well.
+    years = {start.year for start in timeline.starts}
+    year = min(years) if len(years) == 1 else None
     for place in range(0, count, every):
         start = timeline.starts[place]
         if timeline.step in {"month", "quarter"}:
@@ -266,7 +272,8 @@ def _period_labels(timeline: Timeline, room: int) -> list[tuple[int, str]]:
         elif timeline.step == "hour":
             label = f"{start.day} {MONTHS[start.month - 1]} {start:%H:%M}"
         else:
-            label = f"{start.day} {MONTHS[start.month - 1]}"
+            label = f"{start.day} {MONTHS[start.month - 1]}" + (f" {start.year}" if start.year != year else "")
+            year = start.year
         labels.append((place, label))
     return labels
 

@@ -386,6 +386,10 @@ def _reported(error: Exception) -> tuple[str, str]:
     inner = told.get("error") if isinstance(told, dict) else None
     if not isinstance(inner, dict):
         return "", ""
+    causes = inner.get("root_cause")
+    if inner.get("type") == "search_phase_execution_exception" and causes and isinstance(causes[0], dict):
+        # 'all shards failed' says nothing; what each of them complained of does.
+        inner = causes[0]
     return str(inner.get("type", "")), _USER.sub("", str(inner.get("reason", "")))
 
 

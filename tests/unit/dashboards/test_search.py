@@ -95,7 +95,7 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
     [
         ("now", NOW),
         ("now-2h", datetime(2026, 11, 21, 10, tzinfo=UTC)),
-        ("now-30d/d", datetime(2026, 10, 22, 12, tzinfo=UTC)),
+        ("now-30d/d", datetime(2026, 10, 22, tzinfo=UTC)),
         ("now+1w", datetime(2026, 11, 28, 12, tzinfo=UTC)),
         ("2026-03-04", datetime(2026, 3, 4, tzinfo=UTC)),
         ("2026-03-04T05:06:00+02:00", datetime(2026, 3, 4, 3, 6, tzinfo=UTC)),

@@ -181,3 +181,13 @@ def test_hours_and_years_have_labels_of_their_own(step: str, label: str) -> None
     starts = (datetime(2026, 1, 1), datetime(2026, 1, 1, 1))  # noqa: DTZ001  (a chart has no zone)
     tree = parse(stacked_bars(FRAME, Timeline(step, starts, (Series("bug", (1.0, 2.0)),)), COLOURS))  # type: ignore[arg-type]
     assert label in [text.text for text in tree.iter(f"{SVG}text")]
+
+
+def test_days_over_a_turn_of_the_year_have_their_year_once_each() -> None:
+    starts = tuple(date.fromordinal(date(2025, 11, 17).toordinal() + 7 * week) for week in range(53))
+    tree = parse(stacked_bars(FRAME, Timeline("week", starts, (Series("bug", (1.0,) * 53),)), COLOURS))
+    labels = [text.text or "" for text in tree.iter() if text.get("class") == "tick middle"]
+    assert labels[0] == "17 Nov 2025"
+    assert [label[-4:] for label in labels if label[-4:].isdigit()] == ["2025", "2026"]
+    places = [float(text.get("x", 0)) for text in tree.iter() if text.get("class") == "tick middle"]
+    assert min(later - earlier for earlier, later in pairwise(places)) >= 72

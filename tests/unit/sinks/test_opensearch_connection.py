@@ -109,6 +109,19 @@ def test_a_server_that_wants_credentials_says_where_to_write_them(loopback: Loop
         ((400, "The plain HTTP request was sent to HTTPS port"), "it speaks TLS; write https://"),
         (
             (
+                400,
+                {
+                    "error": {
+                        "type": "search_phase_execution_exception",
+                        "reason": "all shards failed",
+                        "root_cause": [{"type": "illegal_argument_exception", "reason": "Text fields are no buckets"}],
+                    }
+                },
+            ),
+            "illegal_argument_exception: Text fields are no buckets",
+        ),
+        (
+            (
                 403,
                 {
                     "error": {
