@@ -282,7 +282,7 @@ def _print_check(
             if answer.status == "failed":
                 print_line(f"failed: {where}: {answer.words}")
             elif answer.status == "empty":
-                print_line(f"empty: {where}: {_empty_words(answer)}")
+                print_line(f"empty: {where}: {answer.words}")
             elif answer.status == "opaque":
                 print_line(f"not seen: {where}: {answer.words}")
     counts: Mapping[str, int] = {
@@ -295,9 +295,3 @@ def _print_check(
     elif not problems:
         told += "; OpenSearch was not asked (OPENSEARCH_URL)"
     print_line(told)
-
-
-def _empty_words(answer: "Answer") -> str:
-    if answer.documents:
-        return f"{answer.documents:,} documents in {answer.panel.index}, but no value in any"
-    return f"no document in {answer.panel.index} in this time range, with these filters"

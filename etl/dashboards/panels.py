@@ -74,8 +74,9 @@ class Dashboard:
 class Answer:
     """What a panel's search brought.
 
-    status: 'filled'; 'empty' (asked, and nothing to show); 'failed' (why is in `words`); 'words' (a panel without a
-    search); 'opaque' (a type that only Dashboards can draw). step: how wide the bars along its time axis are.
+    status: 'filled'; 'empty' (asked, and nothing to show); 'failed'; 'words' (a panel without a search); 'opaque' (a
+    type that only Dashboards can draw). words: why it is empty, failed or opaque. step: how wide the bars along its
+    time axis are.
     """
 
     panel: Panel
@@ -193,7 +194,17 @@ def _answer(panel: Panel, found: Mapping[str, Any], span: timedelta) -> Answer:
     enabled = [agg for agg in panel.state.get("aggs", []) if agg.get("enabled", True)]
     in_time = next((agg for agg in enabled if agg["type"] == "date_histogram"), None)
     step = calendar_interval(in_time["params"], span) if in_time is not None else None
-    return Answer(panel, "filled" if filled else "empty", found, documents, step=step)
+    if not filled:
+        return Answer(panel, "empty", found, documents, _empty_words(panel, found, documents), step)
+    return Answer(panel, "filled", found, documents, step=step)
+
+
+def _empty_words(panel: Panel, found: Mapping[str, Any], documents: int) -> str:
+    if documents:
+        return f"{documents:,} documents in {panel.index}, but no value in any"
+    if found.get("_shards", {}).get("total") == 0:
+        return f"there is no {panel.index}: nothing was exported yet, or ISSUETIDE_INDEX_PREFIX is another one there"
+    return f"no document in {panel.index} in this time range, with these filters"
 
 
 def has_value(aggregation: Mapping[str, Any]) -> bool:

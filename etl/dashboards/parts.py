@@ -18,6 +18,8 @@ Json = dict[str, Any]
 
 OURS = "Issuetide: "
 """How the titles of ours begin in the lists of Dashboards; on a dashboard they are without."""
+MOST_CATEGORIES = 100
+"""How many categories a panel shows: of more the smallest are left out, and shares are those of the others."""
 _INDEX_REFERENCE = "kibanaSavedObjectMeta.searchSourceJSON.index"
 
 

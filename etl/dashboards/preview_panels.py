@@ -76,7 +76,7 @@ def _inside(answer: Answer, identifier: str, colours: Colours) -> str:
     if kind == "input_control_vis":
         return _controls(answer)
     if answer.status == "empty":
-        return '<p class="nothing">No results found in this time range, with these filters.</p>'
+        return f'<p class="nothing">No results found: {escape(plain_line(answer.words, 300))}.</p>'
     if kind == "search":
         return _documents(answer)
     rows = read_rows(answer)

@@ -3,6 +3,7 @@
 from etl.dashboards.colours import ANSWERS, CLASSIFIERS, GREY, category_colours
 from etl.dashboards.layout import CLASSIFICATIONS, PRESENT, RUNS, RUNS_BY_TASK, Outline
 from etl.dashboards.parts import (
+    MOST_CATEGORIES,
     Json,
     aggregation,
     by_queries,
@@ -142,7 +143,7 @@ def _people() -> list[SavedObject]:
         "aggs": [
             _count(),
             by_terms("category_given", "bucket", "Classifier said", identifier="2", missing="(no person looked)"),
-            by_terms("primary_category", "bucket", "Stands as"),
+            by_terms("primary_category", "bucket", "Stands as", size=MOST_CATEGORIES),
         ],
         "params": table_params(),
     }
@@ -192,7 +193,7 @@ def _over_time() -> list[SavedObject]:
             "issuetide-drift",
             "Drift: share of each category, by week opened",
             by_time("created_at", "w"),
-            by_terms("primary_category", "group", "Category", order_by="_key"),
+            by_terms("primary_category", "group", "Category", size=MOST_CATEGORIES, order_by="_key"),
             category_colours(),
             f"answer:answered AND {PRESENT}",
         ),

@@ -36,17 +36,18 @@ _META_FIELDS = (("_id", "string"), ("_index", "string"), ("_score", "number"), (
 
 
 def read_saved_objects(folder: Path) -> list[SavedObject]:
-    """Every object of the `.ndjson` files in `folder`, in the order of the files' names; one told twice comes once.
+    """Every object of the `.ndjson` files in `folder`, in the order of the files' names; what files share comes once.
 
     Raises:
         ConfigurationError: no such file, none with an object in it, a line that is no saved object, or two different
-            objects of one type and id.
+            objects of one type and id; one that a single file tells twice, which Dashboards refuses.
     """
     paths = sorted(folder.glob("*.ndjson"))
     if not paths:
         raise ConfigurationError(f"{folder} holds no .ndjson file; give the folder of the dashboards")
     objects: dict[tuple[str, str], SavedObject] = {}
     for path in paths:
+        own: set[tuple[str, str]] = set()
         for number, line in enumerate(json_lines(_read_text(path)), 1):
             found = _read_line(line, f"{path} line {number}") if line.strip() else None
             if found is None:
@@ -54,6 +55,9 @@ def read_saved_objects(folder: Path) -> list[SavedObject]:
             key = (found["type"], found["id"])
             if objects.setdefault(key, found) != found:
                 raise ConfigurationError(f"{path} line {number}: {key[0]} {key[1]} is there twice, with other content")
+            if key in own:
+                raise ConfigurationError(f"{path} line {number}: {key[0]} {key[1]} is there twice; take one out")
+            own.add(key)
     if not objects:
         raise ConfigurationError(f"the .ndjson files in {folder} hold no saved object")
     return list(objects.values())

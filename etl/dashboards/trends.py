@@ -3,6 +3,7 @@
 from etl.dashboards.colours import category_colours
 from etl.dashboards.layout import BY_CATEGORY, CLASSIFICATIONS, DAILY, PRESENT, Outline
 from etl.dashboards.parts import (
+    MOST_CATEGORIES,
     aggregation,
     by_queries,
     by_terms,
@@ -94,7 +95,7 @@ def _figures() -> SavedObject:
 
 def _opened() -> list[SavedObject]:
     count = aggregation("1", "count", "metric", customLabel="Issues")
-    by_category = by_terms("primary_category", "group", "Category", order_by="_key")
+    by_category = by_terms("primary_category", "group", "Category", size=MOST_CATEGORIES, order_by="_key")
     return [
         visualization(
             "issuetide-opened",
@@ -113,7 +114,7 @@ def _opened() -> list[SavedObject]:
             "Share of each category",
             {
                 "type": "pie",
-                "aggs": [count, by_terms("primary_category", "segment", "Category")],
+                "aggs": [count, by_terms("primary_category", "segment", "Category", size=MOST_CATEGORIES)],
                 "params": ring_params(),
             },
             CLASSIFICATIONS,
@@ -141,7 +142,11 @@ def _open() -> list[SavedObject]:
             "Open issues, by category",
             {
                 "type": "area",
-                "aggs": [mean, by_time("day"), by_terms("category", "group", "Category", order_by="_key")],
+                "aggs": [
+                    mean,
+                    by_time("day"),
+                    by_terms("category", "group", "Category", size=MOST_CATEGORIES, order_by="_key"),
+                ],
                 "params": chart_params("area", {"1": "Open issues"}, "Open issues"),
             },
             DAILY,
@@ -185,7 +190,7 @@ def _families() -> list[SavedObject]:
                 "aggs": [
                     *metrics("sum", {"1": ("new_families", "New families")}),
                     by_time("day"),
-                    by_terms("category", "group", "Category", order_by="_key"),
+                    by_terms("category", "group", "Category", size=MOST_CATEGORIES, order_by="_key"),
                 ],
                 "params": chart_params("histogram", {"1": "New families"}, "New families"),
             },
@@ -214,7 +219,7 @@ def _families() -> list[SavedObject]:
 
 
 def _answers() -> list[SavedObject]:
-    by_category = by_terms("primary_category", "group", "Category", order_by="_key")
+    by_category = by_terms("primary_category", "group", "Category", size=MOST_CATEGORIES, order_by="_key")
     hours = aggregation("1", "median", "metric", field="hours_to_close", percents=[50], customLabel="Median hours")
     return [
         visualization(
@@ -258,7 +263,7 @@ def _repositories() -> list[SavedObject]:
                 "aggs": [
                     aggregation("1", "count", "metric", customLabel="Issues"),
                     by_terms("repository", "segment", "Repository", size=15, identifier="2"),
-                    by_terms("primary_category", "group", "Category", order_by="_key"),
+                    by_terms("primary_category", "group", "Category", size=MOST_CATEGORIES, order_by="_key"),
                 ],
                 "params": chart_params("horizontal_bar", {"1": "Issues"}, "Issues"),
             },

@@ -162,7 +162,8 @@ def test_each_native_kind_is_drawn_or_said_not_to_be(kind: str, told: str) -> No
 
 def test_an_empty_panel_says_so_and_a_failed_one_says_why() -> None:
     (board,) = read_dashboards(build_saved_objects()["issuetide-trends"])
-    assert "No results found" in draw_panel(Answer(board.panels[3], "empty"), "d", 0, Colours())
+    empty = draw_panel(Answer(board.panels[3], "empty", words="<i>none</i>"), "d", 0, Colours())
+    assert "No results found: &lt;i&gt;none&lt;/i&gt;." in empty
     failed = draw_panel(Answer(board.panels[3], "failed", words="<b>no</b>"), "d", 0, Colours())
     assert "Its search failed: &lt;b&gt;no&lt;/b&gt;" in failed
 

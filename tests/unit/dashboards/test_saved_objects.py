@@ -242,6 +242,9 @@ def test_an_object_told_twice_is_taken_once_and_refused_when_it_differs(tmp_path
     (tmp_path / "a.ndjson").write_text(line)
     (tmp_path / "b.ndjson").write_text(line)
     assert len(read_saved_objects(tmp_path)) == 1
+    (tmp_path / "b.ndjson").write_text(line + line)
+    with pytest.raises(ConfigurationError, match=r"b\.ndjson line 2: search x is there twice; take one out"):
+        read_saved_objects(tmp_path)
     (tmp_path / "b.ndjson").write_text(line.replace('"a"', '"b"'))
     with pytest.raises(ConfigurationError, match="there twice, with other content"):
         read_saved_objects(tmp_path)
