@@ -457,13 +457,14 @@ def _sort(
     results: list[PushResult] = []
     again: list[_Entry] = []
     trouble: _Item | None = None
+    writes = any(item["status"] < 300 for item in items)
     for entry, item in zip(entries, items, strict=True):
         status, kind, reason = _reported(item)
         if status < 300 or _is_no_longer_there(entry[0], status, kind):
             results.append(PushResult(entry[0], "written"))
         elif status == 409:
             results.append(PushResult(entry[0], "stale", reason))
-        elif _is_about_the_index(status, kind, reason):
+        elif _is_about_the_index(status, kind, reason) or (status == 500 and _is_the_servers(kind, writes=writes)):
             again.append(entry)
             trouble = item
         else:
@@ -477,13 +478,22 @@ def _is_no_longer_there(document: Document, status: int, kind: str) -> bool:
 
 
 def _is_about_the_index(status: int, kind: str, reason: str) -> bool:
-    """Whether the server refused a document for what it does not answer for: load, rights, a block, a closed index.
-
-    Every 5xx is the server's: a disk that fills up faster than OpenSearch looks is a 500 for each document (measured).
-    """
-    if status in {403, 404, 429} or status >= 500:
+    """Whether the server refused a document for what it does not answer for: load, rights, a block, a closed index."""
+    if status in {403, 404, 429} or status > 500:
         return True
     return kind == "index_closed_exception" or (status == 400 and "no write index is defined" in reason)
+
+
+def _is_the_servers(kind: str, *, writes: bool) -> bool:
+    """Whether a 500 is the server's fault: its disk, or all that it was sent; not a pipeline that fails on a document.
+
+    A disk that fills up faster than OpenSearch looks is an `i_o_exception` for each document (measured).
+
+    Args:
+        kind: the type of the error.
+        writes: whether it took another document of the same request.
+    """
+    return kind == "i_o_exception" or not (writes or kind.endswith("processor_exception"))
 
 
 def _reported(item: _Item) -> tuple[int, str, str]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from threading import Event
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -278,6 +279,31 @@ def test_what_is_the_index_s_fault_stops_the_push_and_rejects_no_document(
     with pytest.raises(expected, match=message):
         results.extend(result for chunk in sink.push("classifications", documents(3)) for result in chunk)
     assert statuses(results) == {"d0": "written", "d2": "written"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "refused", "rejected"),
+    [
+        ("fail_processor_exception", {"d0", "d1", "d2"}, True),
+        ("null_pointer_exception", {"d1"}, True),
+        ("null_pointer_exception", {"d0", "d1", "d2"}, False),
+        ("i_o_exception", {"d1"}, False),
+    ],
+)
+def test_a_500_is_the_documents_fault_where_a_pipeline_says_so_or_others_are_written(
+    loopback: Loopback, sink: OpenSearchSink, kind: str, refused: set[str], rejected: bool
+) -> None:
+    def reply(request: Request) -> Reply:
+        error = {"status": 500, "error": {"type": kind, "reason": "no room"}}
+        items = [{"index": error if action["_id"] in refused else {"status": 201}} for action, _ in sent(request)]
+        return 200, {"errors": True, "items": items}
+
+    loopback.reply = reply
+    results: list[PushResult] = []
+    with nullcontext() if rejected else pytest.raises(UnavailableError, match=kind):
+        results.extend(result for chunk in sink.push("classifications", documents(3)) for result in chunk)
+    expected = dict.fromkeys({"d0", "d1", "d2"} - refused, "written")
+    assert statuses(results) == (expected | dict.fromkeys(refused, "rejected") if rejected else expected)
 
 
 @pytest.mark.parametrize(
