@@ -65,7 +65,8 @@ def test_an_interrupted_session_stops_its_servers(tmp_path: Path, number: signal
         "    print('STARTED', server_folder, flush=True)\n"
         "    time.sleep(600)\n"
     )
-    command = [sys.executable, "-m", "pytest", "-s", "-p", "tests.conftest", "-p", "no:cacheprovider", str(program)]
+    options = ("-s", "-n", "0", "-p", "tests.conftest", "-p", "no:cacheprovider")
+    command = [sys.executable, "-m", "pytest", *options, str(program)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as session:
         assert session.stdout is not None
         folder = next((Path(line.split()[-1]) for line in session.stdout if "STARTED" in line), None)
