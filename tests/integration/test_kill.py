@@ -161,11 +161,12 @@ def test_a_terminated_run_closes_its_record_and_the_next_goes_on(world: World) -
 
 def test_a_second_run_of_the_same_scope_leaves_at_once_with_its_own_code(world: World) -> None:
     fill(world, 20)
-    world.anthropic.delay = 0.3
+    world.anthropic.delay = 10.0  # longer than the second run needs to begin, also on a busy machine
     first = world.start("run", "--repo", REPOSITORY, "--task", "issue_kind")
     while not world.anthropic.asked():
         time.sleep(0.05)
     second = world.command("run", "--repo", REPOSITORY, "--task", "issue_kind")
+    world.anthropic.delay = 0.0
     assert second.returncode == 7
     assert "another run is fetching octo/demo" in second.stderr
     first.communicate(timeout=120)
