@@ -7,7 +7,8 @@ from etl.dashboards.parts import (
     aggregation,
     by_terms,
     by_time,
-    chart_params,
+    chart_state,
+    count,
     figures_params,
     markdown,
     metrics,
@@ -120,33 +121,25 @@ def _spending() -> list[SavedObject]:
         "3": ("cache_write_tokens", "Written to the cache"),
         "4": ("input_tokens", "Not cached"),
     }
-    labels = {key: label for key, (_, label) in kinds.items()}
     colours = {"Read from the cache": "#009e73", "Written to the cache": "#e69f00", "Not cached": "#0072b2"}
     tokens = {**kinds, "5": ("output_tokens", "Answers")}
     return [
         visualization(
             "issuetide-cost-daily",
             "US dollars per day and model",
-            {
-                "type": "histogram",
-                "aggs": [
-                    *metrics("sum", {"1": ("cost_usd", "US dollars")}),
-                    by_time(*_PER_DAY),
-                    by_terms("model", "group", "Model", order_by="_key", missing="(no model asked)"),
-                ],
-                "params": chart_params("histogram", {"1": "US dollars"}, "US dollars"),
-            },
+            chart_state(
+                "histogram",
+                metrics("sum", {"1": ("cost_usd", "US dollars")}),
+                [by_time(*_PER_DAY), by_terms("model", "group", "Model", order_by="_key", missing="(no model asked)")],
+                "US dollars",
+            ),
             RUNS,
             RUNS_BY_TASK,
         ),
         visualization(
             "issuetide-tokens",
             "Tokens per day",
-            {
-                "type": "histogram",
-                "aggs": [*metrics("sum", tokens), by_time(*_PER_DAY)],
-                "params": chart_params("histogram", {**labels, "5": "Answers"}, "Tokens"),
-            },
+            chart_state("histogram", metrics("sum", tokens), [by_time(*_PER_DAY)], "Tokens"),
             RUNS,
             RUNS_BY_TASK,
             colours={**colours, "Answers": "#4b3f9e"},
@@ -154,11 +147,9 @@ def _spending() -> list[SavedObject]:
         visualization(
             "issuetide-cache",
             "Cache hit rate: where the tokens of prompts came from, per day",
-            {
-                "type": "histogram",
-                "aggs": [*metrics("sum", kinds), by_time(*_PER_DAY)],
-                "params": chart_params("histogram", labels, "Share of prompt tokens", shares=True),
-            },
+            chart_state(
+                "histogram", metrics("sum", kinds), [by_time(*_PER_DAY)], "Share of prompt tokens", shares=True
+            ),
             RUNS,
             RUNS_BY_TASK,
             colours=colours,
@@ -186,20 +177,21 @@ def _models_table() -> SavedObject:
 
 
 def _calls() -> list[SavedObject]:
-    labels = {"1": "Calls", "3": "Fewest calls left"}
     return [
         visualization(
             "issuetide-calls",
             "Calls to GitHub per day, and the fewest left",
-            {
-                "type": "histogram",
-                "aggs": [
+            chart_state(
+                "histogram",
+                [
                     *metrics("sum", {"1": ("api_calls", "Calls")}),
                     *metrics("min", {"3": ("rate_limit_left", "Fewest calls left")}),
-                    by_time(*_PER_DAY),
                 ],
-                "params": chart_params("histogram", labels, "Calls", stacked=False, drawn={"3": "line"}),
-            },
+                [by_time(*_PER_DAY)],
+                "Calls",
+                stacked=False,
+                drawn={"3": "line"},
+            ),
             RUNS,
             WHOLE_RUNS,
             colours={"Calls": "#0072b2", "Fewest calls left": "#d55e00"},
@@ -207,15 +199,12 @@ def _calls() -> list[SavedObject]:
         visualization(
             "issuetide-run-status",
             "How the runs ended",
-            {
-                "type": "histogram",
-                "aggs": [
-                    aggregation("1", "count", "metric", customLabel="Runs"),
-                    by_time(*_PER_DAY),
-                    by_terms("status", "group", "Status", order_by="_key"),
-                ],
-                "params": chart_params("histogram", {"1": "Runs"}, "Runs"),
-            },
+            chart_state(
+                "histogram",
+                [count("Runs")],
+                [by_time(*_PER_DAY), by_terms("status", "group", "Status", order_by="_key")],
+                "Runs",
+            ),
             RUNS,
             WHOLE_RUNS,
             colours=STATUSES,
@@ -238,22 +227,14 @@ def _waiting() -> list[SavedObject]:
         visualization(
             "issuetide-backlog",
             "Backlog of texts at the end of runs",
-            {
-                "type": "line",
-                "aggs": [*metrics("max", waiting), by_time("started_at")],
-                "params": chart_params("line", {k: v[1] for k, v in waiting.items()}, "Texts", stacked=False),
-            },
+            chart_state("line", metrics("max", waiting), [by_time("started_at")], "Texts", stacked=False),
             RUNS,
             RUNS_BY_TASK,
         ),
         visualization(
             "issuetide-refused",
             "Documents that the index refused, and that wait",
-            {
-                "type": "line",
-                "aggs": [*metrics("max", refused), by_time("started_at")],
-                "params": chart_params("line", {k: v[1] for k, v in refused.items()}, "Documents", stacked=False),
-            },
+            chart_state("line", metrics("max", refused), [by_time("started_at")], "Documents", stacked=False),
             RUNS,
             WHOLE_RUNS,
             colours={"Refused, standing": "#d55e00", "Refused in a run": "#e69f00", "Waiting": "#0072b2"},
@@ -273,26 +254,23 @@ def _work() -> list[SavedObject]:
         visualization(
             "issuetide-work",
             "What the runs did, per day",
-            {
-                "type": "line",
-                "aggs": [*metrics("sum", work), by_time(*_PER_DAY)],
-                "params": chart_params("line", {k: v[1] for k, v in work.items()}, "Issues, texts", stacked=False),
-            },
+            chart_state("line", metrics("sum", work), [by_time(*_PER_DAY)], "Issues, texts", stacked=False),
             RUNS,
             WHOLE_RUNS,
         ),
         visualization(
             "issuetide-duration",
             "Seconds that runs took",
-            {
-                "type": "line",
-                "aggs": [
+            chart_state(
+                "line",
+                [
                     *metrics("max", {"1": ("duration_seconds", labels["1"])}),
                     *metrics("avg", {"3": ("duration_seconds", labels["3"])}),
-                    by_time("started_at"),
                 ],
-                "params": chart_params("line", labels, "Seconds", stacked=False),
-            },
+                [by_time("started_at")],
+                "Seconds",
+                stacked=False,
+            ),
             RUNS,
             WHOLE_RUNS,
             colours={"Longest": "#d55e00", "Average": "#0072b2"},

@@ -109,6 +109,11 @@ def aggregation(identifier: str, kind: str, schema: str, **params: Any) -> Json:
     return {"id": identifier, "enabled": True, "type": kind, "schema": schema, "params": params}
 
 
+def count(label: str = "Issues") -> Json:
+    """How many documents there are."""
+    return aggregation("1", "count", "metric", customLabel=label)
+
+
 def by_time(field: str, interval: str = "auto", *, schema: str = "segment", label: str = "") -> Json:
     """Bars along the time axis: 'd', 'w', 'M', or as wide as Dashboards finds fit."""
     named = {"customLabel": label} if label else {}
@@ -157,6 +162,11 @@ def by_terms(
         missingBucketLabel=missing or "Missing",
         customLabel=label,
     )
+
+
+def by_category(field: str = "primary_category") -> Json:
+    """One part per category, by name, so that each keeps its place from bar to bar."""
+    return by_terms(field, "group", "Category", size=MOST_CATEGORIES, order_by="_key")
 
 
 def by_queries(queries: Mapping[str, str], schema: str, *, identifier: str = "3") -> Json:
@@ -237,6 +247,19 @@ def chart_params(
         "addTimeMarker": False,
         "labels": {"show": False},
         "thresholdLine": {"show": False, "value": 10, "width": 1, "style": "full", "color": "#E7664C"},
+    }
+
+
+def chart_state(kind: str, measures: Sequence[Json], buckets: Sequence[Json], axis_title: str, **style: Any) -> Json:  # noqa: ANN401  (as `chart_params` takes it)
+    """What a chart is: its metrics, each under the name that it has there, over its buckets.
+
+    style: as `chart_params` takes it.
+    """
+    labels = {measure["id"]: measure["params"]["customLabel"] for measure in measures}
+    return {
+        "type": kind,
+        "aggs": [*measures, *buckets],
+        "params": chart_params(kind, labels, axis_title, **style),
     }
 
 

@@ -6,10 +6,12 @@ from etl.dashboards.parts import (
     MOST_CATEGORIES,
     Json,
     aggregation,
+    by_category,
     by_queries,
     by_terms,
     by_time,
-    chart_params,
+    chart_state,
+    count,
     figures_params,
     markdown,
     metrics,
@@ -103,17 +105,9 @@ def panels() -> list[SavedObject]:
     ]
 
 
-def _count(label: str = "Issues") -> Json:
-    return aggregation("1", "count", "metric", customLabel=label)
-
-
 def _shares(identifier: str, title: str, time: Json, parts: Json, colours: dict[str, str], query: str) -> SavedObject:
     """Bars of one height that show the shares of their parts."""
-    state = {
-        "type": "histogram",
-        "aggs": [_count(), time, parts],
-        "params": chart_params("histogram", {"1": "Issues"}, "Share of issues", shares=True),
-    }
+    state = chart_state("histogram", [count()], [time, parts], "Share of issues", shares=True)
     return visualization(identifier, title, state, CLASSIFICATIONS, query, colours=colours)
 
 
@@ -130,7 +124,7 @@ def _figures() -> SavedObject:
     }
     state = {
         "type": "metric",
-        "aggs": [_count("issues"), by_queries(queries, "group", identifier="2")],
+        "aggs": [count("issues"), by_queries(queries, "group", identifier="2")],
         "params": figures_params(26),
     }
     return visualization("issuetide-quality-figures", "Answers in figures", state, CLASSIFICATIONS, PRESENT)
@@ -141,7 +135,7 @@ def _people() -> list[SavedObject]:
     table = {
         "type": "table",
         "aggs": [
-            _count(),
+            count(),
             by_terms("category_given", "bucket", "Classifier said", identifier="2", missing="(no person looked)"),
             by_terms("primary_category", "bucket", "Stands as", size=MOST_CATEGORIES),
         ],
@@ -170,11 +164,7 @@ def _people() -> list[SavedObject]:
 def _audits() -> SavedObject:
     """What classifiers said of each other, by the run that asked the second one."""
     said = {"1": ("checks_agreed", "said the same"), "3": ("checks_differed", "said something else")}
-    state = {
-        "type": "histogram",
-        "aggs": [*metrics("sum", said), by_time("started_at", "w")],
-        "params": chart_params("histogram", {k: v[1] for k, v in said.items()}, "Audits"),
-    }
+    state = chart_state("histogram", metrics("sum", said), [by_time("started_at", "w")], "Audits")
     colours = {"said the same": "#009e73", "said something else": "#d55e00"}
     return visualization("issuetide-audits", "Agreement of audits, by week", state, RUNS, RUNS_BY_TASK, colours=colours)
 
@@ -193,7 +183,7 @@ def _over_time() -> list[SavedObject]:
             "issuetide-drift",
             "Drift: share of each category, by week opened",
             by_time("created_at", "w"),
-            by_terms("primary_category", "group", "Category", size=MOST_CATEGORIES, order_by="_key"),
+            by_category(),
             category_colours(),
             f"answer:answered AND {PRESENT}",
         ),
@@ -215,11 +205,9 @@ def _confidence() -> list[SavedObject]:
         visualization(
             "issuetide-calibration",
             "Confidence, stated and as used",
-            {
-                "type": "line",
-                "aggs": [*metrics("avg", fields), by_time("created_at", "w")],
-                "params": chart_params("line", labels, "Average confidence", stacked=False),
-            },
+            chart_state(
+                "line", metrics("avg", fields), [by_time("created_at", "w")], "Average confidence", stacked=False
+            ),
             CLASSIFICATIONS,
             f"_exists_:confidence AND {PRESENT}",
             colours={labels["1"]: "#0072b2", labels["3"]: GREY},
@@ -233,15 +221,15 @@ def _classifiers() -> list[SavedObject]:
         visualization(
             "issuetide-who-answered",
             "Who answered, by week opened",
-            {
-                "type": "histogram",
-                "aggs": [
-                    _count(),
+            chart_state(
+                "histogram",
+                [count()],
+                [
                     by_time("created_at", "w"),
                     by_terms("classifier", "group", "Classifier", order_by="_key", missing="(nobody yet)"),
                 ],
-                "params": chart_params("histogram", {"1": "Issues"}, "Issues"),
-            },
+                "Issues",
+            ),
             CLASSIFICATIONS,
             PRESENT,
             colours=CLASSIFIERS,
@@ -249,15 +237,15 @@ def _classifiers() -> list[SavedObject]:
         visualization(
             "issuetide-abstention-repositories",
             "Answers per repository",
-            {
-                "type": "horizontal_bar",
-                "aggs": [
-                    _count(),
+            chart_state(
+                "horizontal_bar",
+                [count()],
+                [
                     by_terms("repository", "segment", "Repository", size=15, identifier="2"),
                     by_terms("answer", "group", "Answer", order_by="_key"),
                 ],
-                "params": chart_params("horizontal_bar", {"1": "Issues"}, "Issues"),
-            },
+                "Issues",
+            ),
             CLASSIFICATIONS,
             PRESENT,
             colours=ANSWERS,
@@ -268,7 +256,7 @@ def _classifiers() -> list[SavedObject]:
             {
                 "type": "table",
                 "aggs": [
-                    _count(),
+                    count(),
                     aggregation("3", "avg", "metric", field="confidence", customLabel="Average confidence"),
                     aggregation("4", "max", "metric", field="classified_at", customLabel="Newest answer"),
                     by_terms("classifier", "bucket", "Classifier", identifier="2", missing="(nobody yet)"),

@@ -5,10 +5,12 @@ from etl.dashboards.layout import BY_CATEGORY, CLASSIFICATIONS, DAILY, PRESENT, 
 from etl.dashboards.parts import (
     MOST_CATEGORIES,
     aggregation,
+    by_category,
     by_queries,
     by_terms,
     by_time,
-    chart_params,
+    chart_state,
+    count,
     figures_params,
     markdown,
     metrics,
@@ -86,25 +88,18 @@ def _figures() -> SavedObject:
         "unclassified": "primary_category:unclassified",
         "set by a person": "overridden:true",
     }
-    count = aggregation("1", "count", "metric", customLabel="issues")
-    state = {"type": "metric", "aggs": [count, by_queries(queries, "group", identifier="2")]}
+    state = {"type": "metric", "aggs": [count("issues"), by_queries(queries, "group", identifier="2")]}
     return visualization(
         "issuetide-figures", "Issues in figures", {**state, "params": figures_params(30)}, CLASSIFICATIONS, PRESENT
     )
 
 
 def _opened() -> list[SavedObject]:
-    count = aggregation("1", "count", "metric", customLabel="Issues")
-    by_category = by_terms("primary_category", "group", "Category", size=MOST_CATEGORIES, order_by="_key")
     return [
         visualization(
             "issuetide-opened",
             "Issues opened, by category",
-            {
-                "type": "histogram",
-                "aggs": [count, by_time("created_at"), by_category],
-                "params": chart_params("histogram", {"1": "Issues"}, "Issues opened"),
-            },
+            chart_state("histogram", [count()], [by_time("created_at"), by_category()], "Issues opened"),
             CLASSIFICATIONS,
             PRESENT,
             colours=category_colours(),
@@ -114,7 +109,7 @@ def _opened() -> list[SavedObject]:
             "Share of each category",
             {
                 "type": "pie",
-                "aggs": [count, by_terms("primary_category", "segment", "Category", size=MOST_CATEGORIES)],
+                "aggs": [count(), by_terms("primary_category", "segment", "Category", size=MOST_CATEGORIES)],
                 "params": ring_params(),
             },
             CLASSIFICATIONS,
@@ -140,15 +135,12 @@ def _open() -> list[SavedObject]:
         visualization(
             "issuetide-open",
             "Open issues, by category",
-            {
-                "type": "area",
-                "aggs": [
-                    mean,
-                    by_time("day"),
-                    by_terms("category", "group", "Category", size=MOST_CATEGORIES, order_by="_key"),
-                ],
-                "params": chart_params("area", {"1": "Open issues"}, "Open issues"),
-            },
+            chart_state(
+                "area",
+                [mean],
+                [by_time("day"), by_category("category")],
+                "Open issues",
+            ),
             DAILY,
             BY_CATEGORY,
             colours=category_colours(),
@@ -156,11 +148,7 @@ def _open() -> list[SavedObject]:
         visualization(
             "issuetide-flow",
             "Opened and closed",
-            {
-                "type": "line",
-                "aggs": [*metrics("sum", flow), by_time("day")],
-                "params": chart_params("line", {"1": "Opened", "3": "Closed"}, "Issues", stacked=False),
-            },
+            chart_state("line", metrics("sum", flow), [by_time("day")], "Issues", stacked=False),
             DAILY,
             BY_CATEGORY,
             colours={"Opened": "#d55e00", "Closed": "#009e73"},
@@ -185,15 +173,12 @@ def _families() -> list[SavedObject]:
         visualization(
             "issuetide-new-families",
             "New problems (families of issues first seen then), by category",
-            {
-                "type": "histogram",
-                "aggs": [
-                    *metrics("sum", {"1": ("new_families", "New families")}),
-                    by_time("day"),
-                    by_terms("category", "group", "Category", size=MOST_CATEGORIES, order_by="_key"),
-                ],
-                "params": chart_params("histogram", {"1": "New families"}, "New families"),
-            },
+            chart_state(
+                "histogram",
+                metrics("sum", {"1": ("new_families", "New families")}),
+                [by_time("day"), by_category("category")],
+                "New families",
+            ),
             DAILY,
             BY_CATEGORY,
             colours=category_colours(),
@@ -204,7 +189,7 @@ def _families() -> list[SavedObject]:
             {
                 "type": "table",
                 "aggs": [
-                    aggregation("1", "count", "metric", customLabel="Issues"),
+                    count(),
                     title,
                     aggregation("4", "min", "metric", field="created_at", customLabel="First"),
                     aggregation("5", "max", "metric", field="created_at", customLabel="Last"),
@@ -219,17 +204,12 @@ def _families() -> list[SavedObject]:
 
 
 def _answers() -> list[SavedObject]:
-    by_category = by_terms("primary_category", "group", "Category", size=MOST_CATEGORIES, order_by="_key")
     hours = aggregation("1", "median", "metric", field="hours_to_close", percents=[50], customLabel="Median hours")
     return [
         visualization(
             "issuetide-time-to-close",
             "Median hours to close, by when it was opened and category",
-            {
-                "type": "line",
-                "aggs": [hours, by_time("created_at"), by_category],
-                "params": chart_params("line", {"1": "Median hours"}, "Hours open", stacked=False),
-            },
+            chart_state("line", [hours], [by_time("created_at"), by_category()], "Hours open", stacked=False),
             CLASSIFICATIONS,
             f"_exists_:hours_to_close AND {PRESENT}",
             colours=category_colours(),
@@ -237,15 +217,13 @@ def _answers() -> list[SavedObject]:
         visualization(
             "issuetide-confidence",
             "Average confidence, by category (calibrated where that was measured)",
-            {
-                "type": "line",
-                "aggs": [
-                    aggregation("1", "avg", "metric", field="confidence", customLabel="Average confidence"),
-                    by_time("created_at"),
-                    by_category,
-                ],
-                "params": chart_params("line", {"1": "Average confidence"}, "Average confidence", stacked=False),
-            },
+            chart_state(
+                "line",
+                [aggregation("1", "avg", "metric", field="confidence", customLabel="Average confidence")],
+                [by_time("created_at"), by_category()],
+                "Average confidence",
+                stacked=False,
+            ),
             CLASSIFICATIONS,
             f"_exists_:confidence AND {PRESENT}",
             colours=category_colours(),
@@ -258,15 +236,15 @@ def _repositories() -> list[SavedObject]:
         visualization(
             "issuetide-repositories",
             "Issues per repository, by category",
-            {
-                "type": "horizontal_bar",
-                "aggs": [
-                    aggregation("1", "count", "metric", customLabel="Issues"),
+            chart_state(
+                "horizontal_bar",
+                [count()],
+                [
                     by_terms("repository", "segment", "Repository", size=15, identifier="2"),
-                    by_terms("primary_category", "group", "Category", size=MOST_CATEGORIES, order_by="_key"),
+                    by_category(),
                 ],
-                "params": chart_params("horizontal_bar", {"1": "Issues"}, "Issues"),
-            },
+                "Issues",
+            ),
             CLASSIFICATIONS,
             PRESENT,
             colours=category_colours(),
@@ -277,7 +255,7 @@ def _repositories() -> list[SavedObject]:
             {
                 "type": "table",
                 "aggs": [
-                    aggregation("1", "count", "metric", customLabel="Issues"),
+                    count(),
                     aggregation("3", "avg", "metric", field="confidence", customLabel="Average confidence"),
                     aggregation(
                         "4", "median", "metric", field="hours_to_close", percents=[50], customLabel="Hours to close"
