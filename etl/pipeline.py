@@ -18,7 +18,6 @@ from etl.db.queries import classifications as class_queries
 from etl.db.queries import items as item_queries
 from etl.db.queries import runs as run_queries
 from etl.db.queries.classifications import PendingScope, Renewal
-from etl.db.queries.run_tasks import insert_run_tasks
 from etl.db.store import Store
 from etl.records import Scope
 from etl.sinks.base import AliasSink, Sink
@@ -525,8 +524,14 @@ def _close_run(store: Store, plan: Plan, outcome: RunOutcome) -> bool:
         with store.transaction() as connection:
             class_queries.release_claims(connection, outcome.run_id)
             run_queries.update_run(connection, outcome.run_id, counters, tally.model)
-            run_queries.close_run(connection, outcome.run_id, status=outcome.status, error=outcome.error, notes=notes)
-            insert_run_tasks(connection, [outcome.run_id], tally.unanswered)
+            run_queries.close_run(
+                connection,
+                outcome.run_id,
+                status=outcome.status,
+                error=outcome.error,
+                notes=notes,
+                waiting=tally.unanswered,
+            )
     except errors.UnavailableError as error:
         _log.debug("the run's record stays open run=%d reason=%s", outcome.run_id, error)
         return False

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 def insert_run_tasks(
     connection: Connection, run_ids: Sequence[int], waiting: Mapping[str, tuple[int, int]] | None = None
 ) -> None:
-    """Parts what ended runs did by task, classifier and model; a task of which nothing was asked has a part as well.
+    """Parts what runs that end did by task, classifier and model; a task of which nothing was asked has a part as well.
 
     It is taken from the ledger. What a run paid beyond that (answers to a golden set are in no ledger) is its one
     task's.

@@ -83,29 +83,42 @@ def update_run_repositories(connection: Connection, run_id: int, keys: Sequence[
     )
 
 
-_OWN_ANSWERS = "classifications c ON c.run_id = r.id AND c.created_at >= r.started_at"
-_BY_KIND = """
-    coalesce(sum(c.cost_usd) FILTER (WHERE c.batch_id IS NOT NULL), 0) AS batch,
-    coalesce(sum(c.cost_usd) FILTER (WHERE c.purpose = 'audit'), 0) AS audit,
-    coalesce(sum(c.cost_usd) FILTER (WHERE c.purpose = 'trial'), 0) AS trial
+_PAID_FOR = """
+    SELECT r.id, coalesce(sum(t.cost_batch_usd), 0) AS batch, coalesce(sum(t.cost_audit_usd), 0) AS audit,
+           coalesce(sum(t.cost_trial_usd), 0) AS trial, coalesce(sum(t.answers), 0) AS asked,
+           coalesce(sum(t.input_tokens), 0) AS input, coalesce(sum(t.cache_write_tokens), 0) AS cache_write,
+           coalesce(sum(t.cache_read_tokens), 0) AS cache_read, coalesce(sum(t.output_tokens), 0) AS output,
+           coalesce(sum(t.cost_usd), 0) AS dollars, max(t.model) FILTER (WHERE t.cost_usd > 0) AS model
+    FROM runs r LEFT JOIN run_tasks t ON t.run_id = r.id WHERE r.id = ANY (:ids) GROUP BY r.id
 """
-"""What the dollars of a run `r` were for, by its answers `c` in the ledger."""
+"""What runs asked and paid for, over their tasks."""
 
 
-def close_run(connection: Connection, run_id: int, *, status: str, error: str | None, notes: Sequence[str]) -> None:
-    """Ends the record of a run: when, how, what was left behind, and what its dollars were for by the ledger."""
+def close_run(
+    connection: Connection,
+    run_id: int,
+    *,
+    status: str,
+    error: str | None,
+    notes: Sequence[str],
+    waiting: Mapping[str, tuple[int, int]] | None = None,
+) -> None:
+    """Ends the record of a run: when, how, what was left behind, what it did for each task, what its dollars were for.
+
+    waiting: as `insert_run_tasks` takes it.
+    """
+    insert_run_tasks(connection, [run_id], waiting)
     connection.execute(
         text(f"""
-            WITH spent AS (
-                SELECT {_BY_KIND} FROM runs r LEFT JOIN {_OWN_ANSWERS} AND c.cost_usd > 0 WHERE r.id = :run_id)
+            WITH paid AS ({_PAID_FOR})
             UPDATE runs SET ended_at = clock_timestamp(), status = :status, error = :error,
-                            notes = CAST(:notes AS jsonb), cost_batch_usd = spent.batch, cost_audit_usd = spent.audit,
-                            cost_trial_usd = spent.trial,
+                            notes = CAST(:notes AS jsonb), cost_batch_usd = paid.batch, cost_audit_usd = paid.audit,
+                            cost_trial_usd = paid.trial,
                             documents_refused = (SELECT count(*) FROM dead_letters
                                                  WHERE sink_id IN (SELECT id FROM current_sinks))
-            FROM spent WHERE id = :run_id
+            FROM paid WHERE runs.id = paid.id
         """),  # noqa: S608  (constants)
-        {"run_id": run_id, "status": status, "error": error, "notes": json.dumps(list(notes))},
+        {"ids": [run_id], "status": status, "error": error, "notes": json.dumps(list(notes))},
     )
 
 
@@ -124,16 +137,10 @@ def close_interrupted_runs(connection: Connection) -> list[int]:
         ).scalar_one()
     ]
     if dead:
+        insert_run_tasks(connection, dead)
         connection.execute(
             text(f"""
-                WITH spent AS (
-                    SELECT r.id, {_BY_KIND}, count(c.id) FILTER (WHERE c.classifier <> 'family') AS asked,
-                           coalesce(sum(c.input_tokens), 0) AS input,
-                           coalesce(sum(c.cache_write_tokens), 0) AS cache_write,
-                           coalesce(sum(c.cache_read_tokens), 0) AS cache_read,
-                           coalesce(sum(c.output_tokens), 0) AS output,
-                           coalesce(sum(c.cost_usd), 0) AS dollars, max(c.model) FILTER (WHERE c.cost_usd > 0) AS model
-                    FROM runs r LEFT JOIN {_OWN_ANSWERS} WHERE r.id = ANY (:ids) GROUP BY r.id)
+                WITH paid AS ({_PAID_FOR})
                 UPDATE runs SET status = 'interrupted', ended_at = clock_timestamp(),
                                 error = 'the process ended without closing its record; the next run went on from there',
                                 texts_asked = greatest(texts_asked, asked),
@@ -142,12 +149,11 @@ def close_interrupted_runs(connection: Connection) -> list[int]:
                                 cache_read_tokens = greatest(cache_read_tokens, cache_read),
                                 output_tokens = greatest(output_tokens, output),
                                 cost_usd = greatest(cost_usd, dollars), cost_batch_usd = batch, cost_audit_usd = audit,
-                                cost_trial_usd = trial, model = coalesce(runs.model, spent.model)
-                FROM spent WHERE spent.id = runs.id
+                                cost_trial_usd = trial, model = coalesce(runs.model, nullif(paid.model, ''))
+                FROM paid WHERE runs.id = paid.id
             """),  # noqa: S608  (constants)
             {"ids": dead},
         )
-        insert_run_tasks(connection, dead)
         # Claims of batches are held until the batch is settled, whatever became of the run that submitted it.
         connection.execute(text("DELETE FROM claims WHERE run_id = ANY (:ids) AND batch_id IS NULL"), {"ids": dead})
         connection.execute(text("DELETE FROM spend_grants WHERE run_id = ANY (:ids)"), {"ids": dead})

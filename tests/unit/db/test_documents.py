@@ -13,7 +13,6 @@ from sqlalchemy import text
 from etl.dashboards.saved_objects import load_mappings
 from etl.db.queries import history, mirror
 from etl.db.queries.evaluations import Calibrated, insert_calibration
-from etl.db.queries.run_tasks import insert_run_tasks
 from etl.db.queries.runs import close_run, insert_run, update_run
 from etl.db.store import Store
 from etl.errors import UnavailableError
@@ -380,6 +379,5 @@ def test_what_a_run_paid_beside_the_ledger_is_its_one_tasks(desk: _Desk) -> None
         counters = {"input_tokens": 7, "cost_usd": 0.5}
         update_run(connection, run_id, counters, "model-1")
         close_run(connection, run_id, status="ok", error=None, notes=())
-        insert_run_tasks(connection, [run_id])
     found = desk.do("SELECT task, model, answers, input_tokens, cost_usd::float8 FROM run_tasks WHERE run_id = 2")
     assert found == [("kind", "model-1", 0, 7, 0.5)]
