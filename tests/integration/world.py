@@ -35,6 +35,7 @@ class World:
     opensearch_url: str
     folder: Path
     prefix: str = field(default_factory=lambda: f"t{uuid4().hex[:10]}")
+    started: list["subprocess.Popen[str]"] = field(default_factory=list)
 
     def environment(self, **changes: str) -> dict[str, str]:
         """What the command sees: this world, and nothing of whoever runs the tests."""
@@ -56,7 +57,7 @@ class World:
 
     def start(self, *arguments: str, **changes: str) -> "subprocess.Popen[str]":
         """The command as a process, its output kept."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "etl.cli", *arguments],
             env=self.environment(**changes),
             cwd=self.folder,
@@ -65,6 +66,15 @@ class World:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.started.append(process)
+        return process
+
+    def stop(self) -> None:
+        """Ends what still runs, as after a test that failed: it must not disturb the tests after it."""
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
 
     def command(self, *arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":
         """The command, run to its end."""
@@ -112,6 +122,7 @@ def make_world(database_url: str, opensearch_url: str, folder: Path) -> Iterator
         try:
             yield world
         finally:
+            world.stop()
             for name in ("classifications", "daily", "runs"):
                 requests.delete(f"{opensearch_url}/{world.prefix}-{name}-v1", timeout=30)
 
