@@ -42,6 +42,7 @@ from etl.classifiers.requests import (
     show,
 )
 from etl.errors import ConfigurationError, StopError, UnavailableError
+from etl.interrupts import interrupts
 from etl.records import Answer, Signature, Text, Usage
 from etl.tasks import Task
 
@@ -55,6 +56,8 @@ CACHE_SECONDS = 270.0
 FAILURES_IN_A_ROW = 5
 """When so many texts have failed one after the other, the service counts as unavailable."""
 
+_LOOK_UP_SECONDS = 0.5
+"""How long an interruption waits at most until it is seen."""
 _MAX_TOKENS_SECOND_TRY = 8_000
 _COMPLAINT = "The previous answer could not be used: {}. Answer again, exactly in the asked form."
 
@@ -163,7 +166,8 @@ class ClaudeClassifier:
         """An answer for each text asked about, as it arrives; see `base.Classifier` for what is raised.
 
         The outcome 'failed' (a connection or a 5xx that outlived the retries) is yielded like the others, so that it
-        can be counted. Left early, the generator waits for the requests in flight and sends no others.
+        can be counted. Left early, the generator waits for the requests in flight and sends no others. Where an
+        interruption waits (`etl.interrupts`) it yields what is in flight, and raises KeyboardInterrupt.
         """
         if not texts:
             return
@@ -183,7 +187,7 @@ class ClaudeClassifier:
         again: deque[_Question] = deque()
         in_flight: dict[Future[_Result], _Question] = {}
         failures = 0
-        stop: StopError | None = None
+        stop: StopError | KeyboardInterrupt | None = None
         while True:
             while stop is None and len(in_flight) < 2 * self.threads and (self._is_warm(prompt) or not in_flight):
                 question = again.popleft() if again else next(questions, None)
@@ -192,13 +196,16 @@ class ClaudeClassifier:
                 in_flight[executor.submit(self._ask, prompt, question)] = question
             if not in_flight:
                 break
-            for future in wait(in_flight, return_when=FIRST_COMPLETED).done:
+            for future in wait(in_flight, _LOOK_UP_SECONDS, FIRST_COMPLETED).done:
                 result = future.result()
                 del in_flight[future]
                 yield from result.answers
                 again += result.again
                 failures = failures + 1 if result.failure else 0
                 stop = stop or result.stop or self._give_up(result, failures)
+            if interrupts.waiting and stop is None:
+                _log.warning("interrupted: waiting for requests under way=%d, to store what is paid", len(in_flight))
+                stop = KeyboardInterrupt()
             if stop is not None:
                 self._gate.stopping.set()
                 canceled = [future for future in in_flight if future.cancel()]

@@ -5,22 +5,20 @@ import io
 import os
 import signal
 import sys
-from types import FrameType
 from typing import NoReturn
 
 from etl.errors import EXIT_FAILED
+from etl.interrupts import interrupts
 
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 
-def _interrupt(signal_number: int, frame: FrameType | None) -> None:  # noqa: ARG001  (the signal module's form)
-    raise KeyboardInterrupt
-
-
 def main() -> None:
     """The console script. SIGTERM ends a run as Ctrl-C does: its record is closed, the next run goes on."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupts.handle)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # in a shell's background it is ignored, and stays so
+        signal.signal(signal.SIGINT, interrupts.handle)
     try:
         _prepare_streams()
         _check_arguments()

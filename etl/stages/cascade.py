@@ -25,6 +25,7 @@ from etl.db.queries.local_models import CascadeAgreement, StoredModel
 from etl.db.store import Store
 from etl.errors import RateLimitError
 from etl.evaluate.metrics import wilson
+from etl.interrupts import interrupts
 from etl.records import Answer, Text
 from etl.stages.base import Advance, Progress, Tally
 from etl.tasks import Task
@@ -203,7 +204,7 @@ def _audit(at: Cascading, task: Task, scope: PendingScope, model: StoredModel, p
         )
     if not due:
         return
-    with progress.stage(f"audit {task.name}", len(due)) as advance:
+    with progress.stage(f"audit {task.name}", len(due)) as advance, interrupts.put_off():
         for answer in at.claude.classify(task, due):
             _keep_audit(at, task, answer, advance)
 

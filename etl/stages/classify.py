@@ -11,6 +11,7 @@ from etl.db.queries import classifications
 from etl.db.queries.classifications import By, PendingScope
 from etl.db.store import Store
 from etl.errors import BudgetError, RateLimitError
+from etl.interrupts import interrupts
 from etl.records import Answer, Text
 from etl.stages.base import Advance, Progress, Tally
 from etl.stages.batch_submission import Submission, choose_executor
@@ -234,15 +235,16 @@ def _next_portion(work: _Work, task: Task, most: int) -> int:
 def _ask(task: Task, classifier: Classifier, claimed: Sequence[Text], ledger: _Ledger) -> None:
     """Stores each paid answer as it arrives; free ones, which cost nothing to ask again, in one transaction."""
     free: list[Answer] = []
-    try:
-        for answer in classifier.classify(task, claimed):
-            if answer.usage is None and answer.outcome != "failed":
-                free.append(answer)
-            else:
-                ledger.keep([answer])
-    finally:
-        if free:
-            ledger.keep(free)
+    with interrupts.put_off():
+        try:
+            for answer in classifier.classify(task, claimed):
+                if answer.usage is None and answer.outcome != "failed":
+                    free.append(answer)
+                else:
+                    ledger.keep([answer])
+        finally:
+            if free:
+                ledger.keep(free)
 
 
 def estimate_stage(

@@ -15,6 +15,7 @@ from etl.evaluate.answers import AnswersFile, KeptAnswer, text_key
 from etl.evaluate.evaluation import Author, Judged
 from etl.evaluate.golden import GoldenSet, GoldenText
 from etl.evaluate.metrics import Example
+from etl.interrupts import interrupts
 from etl.records import Answer, Text
 from etl.stages.base import Progress, Tally
 from etl.tasks import Task
@@ -142,11 +143,12 @@ def golden_stage(
         for begin in range(0, len(waiting), _PORTION):
             if monotonic() > plan.deadline:
                 raise RateLimitError("the run's deadline passed while asking about a golden set; go on with a new run")
-            for answer in plan.classifier.classify(plan.task, waiting[begin : begin + _PORTION]):
-                _keep(plan, answer, tally)
-                if charged is not None and answer.usage is not None:
-                    charged()
-                advance(1, dollars=round(tally.cost_usd, 4))
+            with interrupts.put_off():
+                for answer in plan.classifier.classify(plan.task, waiting[begin : begin + _PORTION]):
+                    _keep(plan, answer, tally)
+                    if charged is not None and answer.usage is not None:
+                        charged()
+                    advance(1, dollars=round(tally.cost_usd, 4))
 
 
 def _keep(plan: GoldenPlan, answer: Answer, tally: Tally) -> None:

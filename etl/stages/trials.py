@@ -15,6 +15,7 @@ from etl.classifiers.base import Classifier, SigningClassifier
 from etl.db.queries import classifications, trials
 from etl.db.queries.trials import LedgerAnswer, SampledText
 from etl.db.store import Store
+from etl.interrupts import interrupts
 from etl.records import Answer, Signature, Text
 from etl.stages.base import Advance, Progress, Tally
 from etl.tasks import Task
@@ -197,9 +198,10 @@ class _Asking:
             )
         asked = 0
         try:
-            for answers in self._answers([text for text in portion if text.id in claimed]):
-                asked += self._keep(answers)
-                advance(len(answers), dollars=round(self.run.tally.cost_usd, 4))
+            with interrupts.put_off():
+                for answers in self._answers([text for text in portion if text.id in claimed]):
+                    asked += self._keep(answers)
+                    advance(len(answers), dollars=round(self.run.tally.cost_usd, 4))
         finally:
             with self.store.transaction() as connection:
                 classifications.release_claims(connection, self.run.run_id)

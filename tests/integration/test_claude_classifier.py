@@ -3,6 +3,8 @@
 import json
 import logging
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -370,6 +372,45 @@ def test_answers_in_flight_are_given_before_the_error(server: LoopbackAnthropic,
     assert {1, 2, 4} <= {answer.text_id for answer in answers}
     answered = {entry.item for entry in server.asked() if entry.status == 200}
     assert len(answers) == len(answered)
+
+
+INTERRUPTED = """
+import os, signal, sys
+from concurrent.futures import _base
+from etl.classifiers.claude import ClaudeClassifier
+from etl.interrupts import interrupts
+from tests.unit.classifiers.samples import kind_task, make_texts
+
+signal.signal(signal.SIGTERM, interrupts.handle)
+answered = []
+enter = _base._AcquireFutures.__enter__
+def interrupted_enter(futures):
+    enter(futures)
+    if len(answered) >= 3 and "interrupted" not in answered:
+        answered.append("interrupted")
+        os.kill(os.getpid(), signal.SIGTERM)
+_base._AcquireFutures.__enter__ = interrupted_enter
+
+classifier = ClaudeClassifier(api_key=sys.argv[1], base_url=sys.argv[2], model=sys.argv[3], threads=4)
+try:
+    with interrupts.put_off():
+        for answer in classifier.classify(kind_task(), make_texts(200)):
+            answered.append(answer.text_id)
+except KeyboardInterrupt:
+    print(*(number for number in answered if number != "interrupted"))
+"""
+
+
+def test_an_interruption_while_the_locks_of_the_requests_are_held_hangs_nothing_and_loses_no_answer(
+    server: LoopbackAnthropic,
+) -> None:
+    # Raised there, it would leave the lock of each request taken: its thread could never say that it is done.
+    server.delay = 0.1
+    arguments = [sys.executable, "-c", INTERRUPTED, server.key, server.url, MODEL]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=True)
+    answered = {entry.item for entry in server.asked() if entry.status == 200}
+    assert 4 <= len(answered) < 30
+    assert len(done.stdout.split()) == len(answered)
 
 
 def test_nothing_is_sent_after_the_deadline(server: LoopbackAnthropic, make: Make) -> None:

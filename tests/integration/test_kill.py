@@ -157,6 +157,7 @@ def test_a_terminated_run_closes_its_record_and_the_next_goes_on(world: World) -
     assert world.rows("SELECT count(*) FROM claims") == [(0,)]
     world.anthropic.delay = 0.0
     check_complete(world)
+    assert repeated(world) == 0  # what was under way is waited for and kept: it is paid
 
 
 def test_a_second_run_of_the_same_scope_leaves_at_once_with_its_own_code(world: World) -> None:

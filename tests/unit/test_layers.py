@@ -8,9 +8,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2] / "etl"
 
-FREE = {"errors", "records", "resources"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
+    "interrupts": set(),
     "records": set(),
     "resources": set(),
     "settings": {"errors"},
@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "db": {"errors", "records", "resources", "tasks"},
     "sources": {"errors", "records", "github"},
     "training": {"classifiers", "errors", "evaluate", "tasks"},
-    "classifiers": {"errors", "records", "resources", "tasks"},
+    "classifiers": {"errors", "interrupts", "records", "resources", "tasks"},
     "sinks": {"errors", "records", "resources"},
     "servers": {"errors", "settings", "resources"},
     "dashboards": {"errors", "report", "resources", "sinks", "tasks"},
@@ -33,6 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "report": {"evaluate", "errors", "records", "settings", "tasks", "db"},
     "stages": {
         "errors",
+        "interrupts",
         "records",
         "tasks",
         "dedup",
