@@ -67,6 +67,14 @@ class SkipError(IssuetideError):
     """One item cannot be used; the message names it and the others go on."""
 
 
+def install_words(extra: str) -> str:
+    """How to install an extra of pyproject.toml. From the checkout: no package index has Issuetide.
+
+    A package of that name there would be somebody else's.
+    """
+    return f"pip install '/path/to/the/checkout[{extra}]'"
+
+
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_PARTIAL = 4

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from etl.errors import ConfigurationError
+from etl.errors import ConfigurationError, install_words
 
 _JWT_PAST_SECONDS = 60.0
 """How far in the past a JWT claims to be made: GitHub refuses one from its future."""
@@ -332,15 +332,13 @@ def _signed(app: App, now: float) -> str:
     try:
         import jwt
     except ModuleNotFoundError:
-        raise ConfigurationError(
-            "a GitHub App needs the package PyJWT to sign with: pip install 'PyJWT[crypto]'"
-        ) from None
+        raise ConfigurationError(f"a GitHub App needs the package PyJWT to sign with: {install_words('app')}") from None
     claims = {"iat": int(now - _JWT_PAST_SECONDS), "exp": int(now + _JWT_SECONDS), "iss": app.app_id}
     try:
         return jwt.encode(claims, app.private_key, algorithm="RS256")
     except NotImplementedError:
         raise ConfigurationError(
-            "a GitHub App needs the package cryptography to sign with: pip install 'PyJWT[crypto]'"
+            f"a GitHub App needs the package cryptography to sign with: {install_words('app')}"
         ) from None
     except (ValueError, TypeError, jwt.PyJWTError):
         # The library's text may quote the key.

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from etl.dedup import RULES_VERSION, normalize
-from etl.errors import ConfigurationError
+from etl.errors import ConfigurationError, install_words
 
 SIGNATURE_VERSION: Final = 1_000 * RULES_VERSION + 1
 """Of all that moves a signature, the rules of dedup included. Texts signed under an older one are signed anew."""
@@ -32,7 +32,7 @@ _BANDS: Final = 16
 _ROWS: Final = PERMUTATIONS // _BANDS
 _WORDS: Final = 3
 _LEAST_SHINGLES: Final = 40
-_MISSING: Final = "near-duplicates need datasketch, which is not installed; run pip install 'issuetide[near]'"
+_MISSING: Final = f"near-duplicates need datasketch, which is not installed; run {install_words('near')}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from etl.classifiers.features import FEATURES_VERSION, FIELDS
-from etl.errors import ConfigurationError
+from etl.errors import ConfigurationError, install_words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +33,7 @@ OTHER: Final = ""
 
 MAX_BYTES: Final = 64_000_000
 _MAX_HEADER = 1_000_000
-_MISSING = "the classifier `local` needs numpy, which is not installed; run pip install 'issuetide[ml]'"
+_MISSING = f"the classifier `local` needs numpy, which is not installed; run {install_words('ml')}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,9 @@ command that started them has ended, and are found again by the next one: `issue
 from dataclasses import dataclass
 from pathlib import Path
 
-INSTALL_HINT = "pip install 'issuetide[servers]'"
+from etl.errors import install_words
+
+INSTALL_HINT = install_words("servers")
 
 
 @dataclass(frozen=True)

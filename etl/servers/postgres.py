@@ -279,7 +279,7 @@ def _run(command: list[str], folder: Path, account: folders.Account | None) -> N
         )
     except OSError as error:
         raise ConfigurationError(
-            f"{command[0]} cannot be run ({error.strerror}): install issuetide[servers] where every account may read it"
+            f"{command[0]} cannot be run ({error.strerror}): install Issuetide where every account may read it"
         ) from None
     except subprocess.TimeoutExpired:
         raise UnavailableError(f"{NAME}'s {name} did not end within {_START_SECONDS + 30} s in {folder}") from None

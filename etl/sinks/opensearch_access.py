@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from etl.errors import ConfigurationError
+from etl.errors import ConfigurationError, install_words
 
 Login = tuple[str, str]
 """User name and password."""
@@ -192,7 +192,7 @@ def aws_signer(access: Access) -> Callable[..., dict[str, str]]:
         import botocore.session
     except ImportError:
         raise ConfigurationError(
-            "OPENSEARCH_AWS_REGION needs one more package: pip install 'issuetide[aws]', or unset it"
+            f"OPENSEARCH_AWS_REGION needs one more package: {install_words('aws')}, or unset it"
         ) from None
     from opensearchpy import Urllib3AWSV4SignerAuth
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from etl.classifiers.features import FIELDS, Extractor
 from etl.classifiers.local_model import Header, LocalModel
-from etl.errors import ConfigurationError
+from etl.errors import ConfigurationError, install_words
 from etl.training.examples import TrainingSet
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _STRENGTH = 0.05
 _SMOOTHING = 0.1
 _UNEVENNESS = 0.5
 _CALIBRATION_STRENGTH = 100.0
-_MISSING = "`issuetide train` needs scikit-learn, which is not installed; run pip install 'issuetide[ml]'"
+_MISSING = f"`issuetide train` needs scikit-learn, which is not installed; run {install_words('ml')}"
 
 
 def check_installed() -> None:

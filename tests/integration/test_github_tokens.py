@@ -524,7 +524,7 @@ def test_a_missing_package_is_one_line_with_the_way_out(
     clients: Any, app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "jwt", None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'PyJWT\[crypto\]'"):
+    with pytest.raises(ConfigurationError, match=r"pip install '/path/to/the/checkout\[app\]'"):
         clients(Credentials(app=app)).get(PATH, WHAT)
 
 

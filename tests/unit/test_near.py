@@ -111,7 +111,7 @@ def test_broken_characters_in_a_long_text_do_no_harm() -> None:
 def test_without_the_library_the_way_to_it_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasketch", None)
     near._library.cache_clear()
-    with pytest.raises(ConfigurationError, match=r"pip install 'issuetide\[near\]'") as caught:
+    with pytest.raises(ConfigurationError, match=r"pip install '/path/to/the/checkout\[near\]'") as caught:
         list(near.sign([body(1)]))
     assert "\n" not in str(caught.value)
     monkeypatch.undo()

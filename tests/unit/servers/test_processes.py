@@ -62,9 +62,9 @@ def test_a_process_that_ignores_the_first_signal_gets_the_second() -> None:
 
 def test_without_the_extra_the_error_has_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psutil", None)  # what an import of a missing package finds
-    with pytest.raises(ConfigurationError, match=r"pip install 'issuetide\[servers\]'"):
+    with pytest.raises(ConfigurationError, match=r"pip install '/path/to/the/checkout\[servers\]'"):
         own_process(os.getpid(), MARK)
-    with pytest.raises(ConfigurationError, match=r"pip install 'issuetide\[servers\]'"):
+    with pytest.raises(ConfigurationError, match=r"pip install '/path/to/the/checkout\[servers\]'"):
         find_process(MARK)
 
 

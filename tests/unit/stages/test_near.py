@@ -211,8 +211,8 @@ def test_a_purge_takes_the_signature_the_pairs_and_what_the_document_said(store:
 def test_explaining_an_issue_names_those_that_are_near(store: Store, plan: Plan) -> None:
     run_items(store, plan, make_item(1, "One", LONG), make_item(2, "Two", COPY))
     with store.transaction() as connection:
-        found = select_explanation(connection, "OCTO/demo", 2)
-    assert found is not None
+        (item,) = purges.select_items(connection, "OCTO/demo", 2)
+        found = select_explanation(connection, item.ids[0])
     (other,) = found.near
     assert (other["repository"], other["number"], other["title"], other["older"]) == ("octo/demo", 1, "One", True)
 
