@@ -9,6 +9,8 @@ from etl.db.queries.runs import run_lock_name
 from etl.db.store import lock_number
 
 _GRANTS = lock_number("spend grants")
+_GOLDEN_RUNS = "command LIKE 'issuetide evaluate%'"
+"""Condition on `runs`: those whose answers are in no ledger, so that their record counts; so does `spending_daily`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ def select_spent(connection: Connection, run_id: int, after_id: int, day: dateti
     after_id: its answers after this one are in its purse. day, month: when they began.
     """
     row = connection.execute(
-        text("""
+        text(f"""
             WITH paid AS (
                 SELECT c.created_at, c.cost_usd FROM classifications c
                 WHERE c.created_at >= least(CAST(:day AS timestamptz), CAST(:month AS timestamptz))
@@ -130,14 +132,14 @@ def select_spent(connection: Connection, run_id: int, after_id: int, day: dateti
                                     AND c.batch_id IS NULL)
                 UNION ALL
                 SELECT r.started_at, r.cost_usd FROM runs r
-                WHERE r.command LIKE 'issuetide evaluate%' AND r.id <> :run_id
+                WHERE r.{_GOLDEN_RUNS} AND r.id <> :run_id
                   AND r.started_at >= least(CAST(:day AS timestamptz), CAST(:month AS timestamptz))
                   AND NOT EXISTS (SELECT FROM spend_grants g WHERE g.run_id = r.id))
             SELECT (SELECT coalesce(sum(cost_usd) FILTER (WHERE created_at >= :day), 0) FROM paid) AS day,
                    (SELECT coalesce(sum(cost_usd) FILTER (WHERE created_at >= :month), 0) FROM paid) AS month,
                    (SELECT coalesce(sum(dollars), 0) FROM spend_grants WHERE run_id <> :run_id)
                    + (SELECT coalesce(sum(reserved_usd), 0) FROM batches WHERE settled_at IS NULL) AS held
-        """),
+        """),  # noqa: S608  (a constant)
         {"run_id": run_id, "after_id": after_id, "day": day, "month": month},
     ).one()
     return Spent(float(row.day), float(row.month), float(row.held))
@@ -200,16 +202,16 @@ def select_cache_use(connection: Connection, since: datetime) -> CacheUse:
 def select_standing(connection: Connection, day: datetime, month: datetime) -> Standing:
     """What is spent since the two moments, and what is on its way: of all runs."""
     row = connection.execute(
-        text("""
+        text(f"""
             SELECT coalesce(sum(cost_usd) FILTER (WHERE created_at >= :day), 0) AS day,
                    coalesce(sum(cost_usd) FILTER (WHERE created_at >= :month), 0) AS month,
                    (SELECT coalesce(sum(dollars), 0) FROM spend_grants) AS granted,
                    (SELECT coalesce(sum(reserved_usd), 0) FROM batches WHERE settled_at IS NULL) AS in_batches
             FROM (SELECT created_at, cost_usd FROM classifications
                   UNION ALL
-                  SELECT started_at, cost_usd FROM runs WHERE command LIKE 'issuetide evaluate%') AS paid
+                  SELECT started_at, cost_usd FROM runs WHERE {_GOLDEN_RUNS}) AS paid
             WHERE created_at >= least(CAST(:day AS timestamptz), CAST(:month AS timestamptz))
-        """),
+        """),  # noqa: S608  (a constant)
         {"day": day, "month": month},
     ).one()
     return Standing(float(row.day), float(row.month), float(row.granted), float(row.in_batches))

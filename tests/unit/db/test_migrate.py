@@ -89,6 +89,40 @@ def test_what_runs_did_for_each_task_is_taken_from_the_ledger_when_going_up(data
     engine.dispose()
 
 
+def test_dollars_of_golden_sets_are_in_the_view_once_and_go_with_the_migration(database_url: str) -> None:
+    engine = open_engine(database_url)
+    with engine.begin() as connection:
+        for statement in (
+            """
+            INSERT INTO runs (command, started_at, tasks, classifier, model, texts_asked, input_tokens, cost_usd)
+            VALUES ('issuetide run', '2026-01-01T23:59:59Z', '{kind}', 'claude', 'm', 1, 10, 0.5),
+                   ('issuetide evaluate --task kind', '2026-01-01T23:59:59Z', '{kind}', 'claude', 'm', 3, 30, 0.25),
+                   ('issuetide evaluate --task kind', '2026-01-02T00:00:00Z', '{kind}', 'claude', 'm', 2, 20, 0.125),
+                   ('issuetide evaluate --task kind', '2026-01-02T12:00:00Z', '{kind}', 'claude', 'm', 4, 40, 1),
+                   ('issuetide evaluate --task kind', '2026-01-03T00:00:00Z', '{kind}', 'claude', NULL, 0, 0, 0)
+            """,
+            "INSERT INTO texts (text_hash, family_hash, input, rules_version, body) VALUES ('2:x', '2:f', 'i', 2, '')",
+            """
+            INSERT INTO classifications (text_id, task, task_version, task_sha256, prompt_version, classifier, model,
+                                         purpose, outcome, categories, confidences, rationale, input_tokens, cost_usd,
+                                         run_id, created_at)
+            SELECT t.id, 'kind', 1, 'x', 'p', 'claude', 'm', 'live', 'abstained', '{}', '{}', '', 10, 0.5, 1,
+                   '2026-01-01T12:00:00Z' FROM texts t
+            """,
+        ):
+            connection.execute(text(statement))
+    shown = "SELECT day::text, purpose, answers, input_tokens, cost_usd::float8 FROM spending_daily ORDER BY 1, 2"
+    stored = ("2026-01-01", "live", 1, 10, 0.5)
+    found = []
+    for revision in (None, "0007", None):
+        upgrade_engine(engine) if revision is None else downgrade_engine(engine, revision)
+        with engine.begin() as connection:
+            found.append([tuple(row) for row in connection.execute(text(shown))])
+    golden = [("2026-01-01", "golden", 3, 30, 0.25), ("2026-01-02", "golden", 6, 60, 1.125)]
+    assert found == [[golden[0], stored, golden[1]], [stored], [golden[0], stored, golden[1]]]
+    engine.dispose()
+
+
 def test_an_upgrade_may_be_repeated(database_url: str) -> None:
     upgrade(database_url)
     store = Store(database_url)
