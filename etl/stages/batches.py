@@ -43,6 +43,8 @@ _PORTION = 50
 """So many requests' results are stored in one transaction."""
 _READINGS = 3
 _MOST_ERASED = 50
+_UNASKED: Final = {"canceled": "were canceled", "expired": "expired", "missing": "have no result"}
+"""What became of texts that nobody was asked about, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,11 @@ def _store_results(desk: Desk, batch: OpenBatch, vendor: VendorBatch, advance: A
                 return
     with desk.store.transaction() as connection:
         missing = queries.settle_batch(connection, batch.id, "collected", left="missing")
+        outcomes = queries.count_outcomes(connection, batch.id)
+    for outcome, words in _UNASKED.items():
+        if outcome in outcomes:
+            texts = f"{outcomes[outcome]:,} of {batch.texts:,} texts"
+            desk.tally.remarks.append(f"batch {batch.id}: {texts} {words} and wait again")
     if missing:
         _log.warning("results are missing batch=%d texts=%d", batch.id, missing)
     _log.info("collected batch=%d task=%s texts=%d", batch.id, batch.task, batch.texts)

@@ -75,8 +75,10 @@ def test_a_batch_is_canceled_by_its_number(world: World) -> None:
     assert done.returncode == 0, done.stderr
     assert world.anthropic.batches.all()[0].status == "canceling"
     world.anthropic.batches.end()
+    collected = world.command("batches", "collect")
+    assert "  remark      batch 1: 7 of 7 texts were canceled and wait again\n" in collected.stdout
     outcome = world.run()
-    assert (outcome["texts_collected"], outcome["texts_asked"]) == (0, 7)
+    assert (outcome.get("texts_collected", 0), outcome["texts_asked"]) == (0, 7)
     unknown = world.command("batches", "cancel", "1")
     assert unknown.returncode == 3
     assert "no batch 1 is under way" in unknown.stderr

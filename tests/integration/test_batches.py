@@ -300,6 +300,7 @@ def test_what_a_canceled_batch_had_done_counts_and_the_rest_is_asked_again(offic
     outcome = office.run(executor="auto", threshold=100)
     assert outcome.tally.counts["texts_collected"] == 3
     assert outcome.tally.counts["texts_asked"] == 5
+    assert outcome.tally.remarks == ["batch 1: 5 of 8 texts were canceled and wait again"]
     assert office.answered() == (9, 9)
 
 

@@ -279,6 +279,18 @@ def settle_batch(
     return int(waiting)
 
 
+def count_outcomes(connection: Connection, batch_id: int) -> dict[str, int]:
+    """How many texts of a batch came back how, by outcome; those of which nothing came back yet are left out."""
+    rows = connection.execute(
+        text("""
+            SELECT outcome, count(*) AS texts FROM batch_texts
+            WHERE batch_id = :id AND outcome IS NOT NULL GROUP BY outcome
+        """),
+        {"id": batch_id},
+    )
+    return {row.outcome: row.texts for row in rows}
+
+
 def select_unerased(connection: Connection, limit: int) -> list[tuple[int, str]]:
     """Settled batches whose results are still at the vendor, (id, vendor's id); after 29 days nothing is there."""
     rows = connection.execute(
