@@ -10,7 +10,17 @@ import typer
 
 from etl.classifiers.base import Classifier
 from etl.cli import options, wiring
-from etl.cli.output import outcome_values, print_error, print_json, print_line, stop, write_page
+from etl.cli.output import (
+    beside,
+    check_apart,
+    is_standard_output,
+    outcome_values,
+    print_error,
+    print_json,
+    print_line,
+    stop,
+    write_file,
+)
 from etl.cli.pipeline_commands import Session, begin, command_line, recorded
 from etl.cli.progress import make_progress
 from etl.cli.tables import make_table, print_table
@@ -43,7 +53,7 @@ def compare_command(
     sample: options.TextSample = 200,
     repo: options.Repositories = None,
     max_cost_usd: options.MaxCost = None,
-    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write it as a page as well.")] = None,
+    html: options.Html = None,
     dry_run: options.DryRun = False,
     deadline: options.Deadline = None,
     as_json: options.Json = False,
@@ -57,6 +67,7 @@ def compare_command(
 
     Example: issuetide compare current drafts/issue_kind.toml --task issue_kind --max-cost-usd 0.10
     """
+    check_apart(html, "--html", as_json=as_json)
     session = begin(log_format, as_json=as_json, verbose=verbose, minutes=deadline)
     with recorded(session, tuple(repo or ()), dry_run=dry_run):
         (today,) = wiring.choose_tasks(session.settings, [task])
@@ -71,7 +82,11 @@ def compare_command(
         )
     with closing(wiring.open_store(session.settings, dry_run=dry_run)) as store:
         outcome = run(store, plan, make_progress())
-    _print_outcome(outcome, html, as_json=as_json, dry_run=dry_run)
+    comparison = None if outcome.trial is None or dry_run else compare_trial(outcome.trial)
+    if html is not None and comparison is not None:
+        _write_page(html, comparison)
+    with beside(html):
+        _print_outcome(outcome, comparison, html, as_json=as_json)
     return outcome.exit_code
 
 
@@ -127,11 +142,8 @@ def _caps(session: Session, max_cost_usd: float | None, sides: Sequence[Variant]
     return caps[0] if caps else Caps()
 
 
-def _print_outcome(outcome: RunOutcome, html: Path | None, *, as_json: bool, dry_run: bool) -> None:
+def _print_outcome(outcome: RunOutcome, comparison: "Comparison | None", html: Path | None, *, as_json: bool) -> None:
     trial = outcome.trial
-    comparison = None if trial is None or dry_run else compare_trial(trial)
-    if html is not None and comparison is not None:
-        _write_page(html, comparison)
     if as_json:
         print_json(_values(outcome, comparison))
     elif comparison is not None and trial is not None:
@@ -142,7 +154,7 @@ def _print_outcome(outcome: RunOutcome, html: Path | None, *, as_json: bool, dry
                 f"{side.name}: {side.reused:,} answers of {len(trial.sample):,} are in the ledger, {side.to_ask:,} are"
                 f" to be asked for, about ${side.estimated_usd:.4f}"
             )
-    if html is not None and comparison is not None and not as_json:
+    if html is not None and comparison is not None and not as_json and not is_standard_output(html):
         print_line(f"wrote {html}")
     if outcome.error:
         print_error(outcome.error)
@@ -189,7 +201,7 @@ def _said(answer: LedgerAnswer | None) -> "Said | None":
 def _write_page(path: Path, comparison: "Comparison") -> None:
     from etl.report.comparison import render_comparison
 
-    write_page(path, render_comparison(comparison), "--html")
+    write_file(path, render_comparison(comparison), "--html")
 
 
 def print_comparison(comparison: "Comparison", trial: Trial) -> None:

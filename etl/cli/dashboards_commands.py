@@ -10,7 +10,7 @@ import typer
 
 from etl.cli import wiring
 from etl.cli.options import Json
-from etl.cli.output import print_json, print_line, stop, write_page
+from etl.cli.output import is_standard_output, print_json, print_line, stop, write_file
 from etl.errors import EXIT_DIFFERENT, ConfigurationError
 from etl.report.words import count_words, plain_line
 from etl.settings import Settings, read_settings
@@ -189,12 +189,10 @@ def preview_command(
     view = _view(start, end, task, repo)
     host, boards = _ask(settings, objects, view)
     page = render_preview(Preview(boards, view, host, version("issuetide"), datetime.now(UTC)))
-    if str(output) == "-":
-        typer.echo(page, nl=False)
-        return
-    write_page(output, page, "--output")
-    panels = sum(len(answers) for _, answers in boards)
-    print_line(f"wrote {output}: {len(boards)} dashboards, {panels} panels, {len(page) // 1024:,} KB")
+    write_file(output, page, "--output")
+    if not is_standard_output(output):
+        panels = sum(len(answers) for _, answers in boards)
+        print_line(f"wrote {output}: {len(boards)} dashboards, {panels} panels, {len(page) // 1024:,} KB")
 
 
 def _address(settings: Settings, url: str | None) -> str:

@@ -13,7 +13,16 @@ import typer
 from etl.classifiers.base import Classifier, SigningClassifier
 from etl.cli import options, wiring
 from etl.cli.evaluate_text import print_evaluation, print_history
-from etl.cli.output import print_error, print_line, stop, write_page
+from etl.cli.output import (
+    beside,
+    check_apart,
+    outcome_values,
+    print_error,
+    print_json,
+    print_line,
+    stop,
+    write_file,
+)
 from etl.cli.pipeline_commands import Session, begin, command_line
 from etl.cli.progress import make_progress
 from etl.db.queries import evaluations
@@ -23,7 +32,7 @@ from etl.evaluate.answers import AnswersFile, opened_answers
 from etl.evaluate.calibration import Fit, fit, stated_confidences
 from etl.evaluate.evaluation import Author, Evaluation, Judged, evaluate, metrics_of, thresholds_of
 from etl.evaluate.golden import GoldenSet, read_golden
-from etl.pipeline import Plan, run
+from etl.pipeline import Plan, RunOutcome, run
 from etl.stages.base import Tally
 from etl.stages.golden import (
     GoldenPlan,
@@ -64,12 +73,22 @@ class _Judgement:
     disputed: int = 0
 
 
-class _Stopped(Exception):  # noqa: N818  (no error: the answers are not complete, and why has been said)
-    """The classifier could not be asked about everything; carries the exit code."""
+class _Stopped(Exception):  # noqa: N818  (no error: the answers are not complete, and there is nothing to measure)
+    """The classifier was not asked about everything. words: what to say of it. code: the exit code."""
 
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
-        self.code = code
+    def __init__(self, outcome: RunOutcome, words: str, code: int) -> None:
+        super().__init__(words)
+        self.outcome, self.words, self.code = outcome, words, code
+
+    def print(self, *, as_json: bool) -> None:
+        """Prints why: a plan on standard output, what is missing on standard error; JSON in both cases."""
+        if as_json:
+            error = self.words if self.code else None
+            print_json({**outcome_values(self.outcome), "exit_code": self.code, "error": error})
+        if self.code:
+            print_error(self.words)
+        elif not as_json:
+            print_line(self.words)
 
 
 def _share(word: str) -> float:
@@ -111,7 +130,7 @@ def evaluate_command(
         float,
         typer.Option("--precision", parser=_share, metavar="SHARE", help="The precision to choose thresholds for."),
     ] = 0.9,
-    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write one self-contained page.")] = None,
+    html: options.Html = None,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="From now on show what confidences are worth instead of as stated.")
     ] = False,
@@ -135,6 +154,7 @@ def evaluate_command(
     if history:
         _check_alone(context)
         return print_history(task or (), as_json=as_json)
+    check_apart(html, "--html", as_json=as_json)
     session = begin("text", as_json=as_json, verbose=False, minutes=deadline)
     if len(task or ()) != 1:
         raise ConfigurationError("name one task with --task; `issuetide tasks list` shows all")
@@ -147,13 +167,16 @@ def evaluate_command(
     try:
         judgement = _judge(session, wish)
     except _Stopped as stopped:
+        with beside(html):
+            stopped.print(as_json=as_json)
         return stopped.code
     evaluation = _measure(wish, judgement)
     if html is not None:
         _write_page(html, evaluation, chosen.title)
     number = _keep(session, evaluation) if save and not dry_run else None
     fits = _calibrate(session, judgement.judged, chosen, number) if calibrate and number is not None else []
-    print_evaluation(evaluation, number, judgement.disputed, fits, as_json=as_json)
+    with beside(html):
+        print_evaluation(evaluation, number, judgement.disputed, fits, as_json=as_json)
     return EXIT_FAILED if calibrate and all(entry.problem for _, entry in fits) else 0
 
 
@@ -233,15 +256,13 @@ def _ask_rest(session: Session, wish: _Wish, plan: GoldenPlan, classifier: Class
         outcome = run(store, whole, make_progress())
     if wish.dry_run and outcome.tally.estimated_usd is not None:
         waiting = outcome.tally.waiting_texts[wish.task.name]
-        print_line(f"{waiting:,} texts would be asked about, for about ${outcome.tally.estimated_usd:.4f}")
-        raise _Stopped(0)
+        words = f"{waiting:,} texts would be asked about, for about ${outcome.tally.estimated_usd:.4f}"
+        raise _Stopped(outcome, words, 0)
     left = len(unanswered_texts(plan))
     if left:
         why = outcome.error or "some requests failed"
-        print_error(
-            f"{left:,} of {len(plan.texts):,} texts have no answer yet: {why}; the same command goes on from here"
-        )
-        raise _Stopped(outcome.exit_code or EXIT_FAILED)
+        words = f"{left:,} of {len(plan.texts):,} texts have no answer yet: {why}; the same command goes on from here"
+        raise _Stopped(outcome, words, outcome.exit_code or EXIT_FAILED)
     print_error(f"asked about {outcome.tally.counts['texts_asked']:,} texts for ${outcome.tally.cost_usd:.4f}")
 
 
@@ -305,6 +326,9 @@ def _uncalibrate(session: Session, wish: _Wish) -> int:
         for entry in held:
             who = Calibrated(entry["task"], entry["classifier"], entry["model"], entry["prompt_version"])
             evaluations.withdraw_calibration(connection, who)
+    if session.as_json:
+        print_json({"withdrawn": held})
+        return 0
     for entry in held:
         print_line(
             f"calibration {entry['id']} is withdrawn: confidences of {entry['classifier']} {entry['model']} prompt"
@@ -316,4 +340,4 @@ def _uncalibrate(session: Session, wish: _Wish) -> int:
 def _write_page(path: Path, evaluation: Evaluation, title: str) -> None:
     from etl.report.quality_html import render_quality
 
-    write_page(path, render_quality(evaluation, title, datetime.now(UTC), version("issuetide")), "--html")
+    write_file(path, render_quality(evaluation, title, datetime.now(UTC), version("issuetide")), "--html")

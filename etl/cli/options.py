@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -138,6 +139,10 @@ LowestSize = Annotated[
         metavar="N",
         help="How many of the least confident of the others are added.",
     ),
+]
+Html = Annotated[
+    Path | None,
+    typer.Option("--html", metavar="FILE", help="Write one self-contained page; - is standard output."),
 ]
 OutcomeJson = Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")]
 TextSample = Annotated[

@@ -4,7 +4,8 @@ import functools
 import logging
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from datetime import UTC
 from pathlib import Path
@@ -80,14 +81,43 @@ def print_json(value: object) -> None:
     typer.echo(plain_json(value))
 
 
-def write_page(path: Path, page: str, option: str) -> None:
-    """Writes a page to the file that the user named with `option`.
+def is_standard_output(path: Path | None) -> bool:
+    """Whether the file that the user named is `-`."""
+    return path is not None and str(path) == "-"
+
+
+def check_apart(path: Path | None, option: str, *, as_json: bool) -> None:
+    """Passes where the file that the user named with `option` and the JSON of `--json` do not get into one another.
+
+    Raises:
+        ConfigurationError: both are to go to standard output.
+    """
+    if as_json and is_standard_output(path):
+        raise ConfigurationError(f"{option} - and --json both write to standard output: give {option} a file's name")
+
+
+@contextmanager
+def beside(path: Path | None) -> Iterator[None]:
+    """Within, what is printed goes to standard error where `path` is `-`: standard output has the file alone."""
+    if is_standard_output(path):
+        with redirect_stdout(sys.stderr):
+            yield
+    else:
+        yield
+
+
+def write_file(path: Path, content: str | bytes, option: str) -> None:
+    """Writes what is asked for to the file that the user named with `option`; `-` is standard output. Words are UTF-8.
 
     Raises:
         ConfigurationError: it cannot be written.
     """
+    written = content.encode() if isinstance(content, str) else content
+    if is_standard_output(path):
+        typer.echo(written, nl=False)
+        return
     try:
-        path.write_text(page, encoding="utf-8")
+        path.write_bytes(written)
     except OSError as error:
         raise ConfigurationError(f"{option} {path} cannot be written: {error.strerror}; choose another path") from None
 

@@ -11,7 +11,7 @@ from etl.cli.output import print_error, print_json, print_line, stop
 from etl.cli.progress import make_progress, set_up_logging
 from etl.db.queries.purges import Holder, StoredItem, select_holders, select_items
 from etl.db.store import Store
-from etl.errors import EXIT_FAILED, ConfigurationError
+from etl.errors import ConfigurationError, StopError
 from etl.pipeline import Plan, RunOutcome, run
 from etl.report.words import count_words, plain_line
 from etl.settings import read_settings
@@ -51,8 +51,7 @@ def purge_command(
     with wiring.opened_store(settings) as store:
         found = find_item(store, host, repository, number)
         if not yes and not _confirmed(found):
-            print_error("nothing was erased")
-            return EXIT_FAILED
+            raise StopError("nothing was erased")
         purged = purge_item(store, found, reason)
         outcome = None
         if sink is not None:
@@ -121,7 +120,10 @@ def _confirmed(item: StoredItem) -> bool:
     title = f" “{plain_line(item.title, _LONGEST_TITLE)}”" if item.title else ""
     what = f"{item.kind.replace('_', ' ')} {item.repository}#{item.number}{title}"
     comments = count_words(item.comments, "comment")
-    return typer.confirm(f"Erase {what} and its {comments} for good? It cannot be undone", err=True)
+    try:
+        return typer.confirm(f"Erase {what} and its {comments} for good? It cannot be undone", err=True)
+    except typer.Abort:  # Ctrl-C, or the end of what is typed
+        return False
 
 
 def _values(item: StoredItem, purged: Purged, left: list[Holder], outcome: RunOutcome | None) -> dict[str, Any]:
@@ -154,12 +156,18 @@ def _print_purged(item: StoredItem, purged: Purged, left: list[Holder]) -> None:
         print_line(f"{count_words(deleted, 'document is', 'documents are')} deleted from the index")
     for holder in left:
         documents = count_words(holder.documents, "document is", "documents are")
-        them = "it" if holder.documents == 1 else "them"
-        how = f"its next export deletes {them}"
-        if holder.kept:
-            how = "the index was kept when it was replaced, so drop it: issuetide index drop-old"
-        print_line(f"{documents} still in {holder.sink}: {how}")
-        if "/jsonl-" in holder.sink:
-            print_line("a file of JSON lines keeps its earlier lines: delete the file, and export into a new one")
+        print_line(f"{documents} still in {_where_left(holder)}")
     if item.moved_to is not None:
         print_line(f"it was transferred to {item.moved_to}; if that is stored as well, it is not erased: purge it, too")
+
+
+def _where_left(holder: Holder) -> str:
+    """A sink that holds documents yet, and how they leave it."""
+    them = "it" if holder.documents == 1 else "them"
+    file, mark, _ = holder.sink.rpartition("/jsonl-")
+    if mark:
+        anew = f"the next `issuetide export --jsonl` makes it anew without {them}"
+        return f"the file {file}, whose lines are only appended to: delete the file; {anew}"
+    if holder.kept:
+        return f"{holder.sink}: the index was kept when it was replaced, so drop it: issuetide index drop-old"
+    return f"{holder.sink}: its next export deletes {them}"

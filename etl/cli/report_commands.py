@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from sqlalchemy import Connection
 
-from etl.cli import wiring
-from etl.cli.output import stop, write_page
+from etl.cli import options, wiring
+from etl.cli.output import is_standard_output, stop, write_file
 from etl.db.queries import inspection
 from etl.errors import ConfigurationError
 from etl.settings import read_settings
@@ -27,7 +27,7 @@ def report_command(
     repo: Annotated[
         list[str] | None, typer.Option("--repo", "-r", metavar="OWNER/NAME", help="Several times; default: all.")
     ] = None,
-    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write one self-contained page.")] = None,
+    html: options.Html = None,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="Every answer of one task as JSON (`results.json` of the user-error categorizer)."),
@@ -67,8 +67,9 @@ def report_command(
 def _write_page(path: Path, collected: "ReportData") -> None:
     from etl.report.html import render_html
 
-    write_page(path, render_html(collected), "--html")
-    typer.echo(f"wrote {path}")
+    write_file(path, render_html(collected), "--html")
+    if not is_standard_output(path):
+        typer.echo(f"wrote {path}")
 
 
 def _print_answers(

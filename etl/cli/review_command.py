@@ -63,6 +63,8 @@ def review_command(
     """
     if read is not None and agreement:
         raise ConfigurationError("--read and --agreement exclude each other; give one")
+    if as_json and read is None and not agreement:
+        raise ConfigurationError("--json is for --read and --agreement: a sheet is written as --format csv or jsonl")
     settings = read_settings()
     (chosen,) = wiring.choose_tasks(settings, [task])
     if agreement:

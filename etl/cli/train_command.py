@@ -1,5 +1,6 @@
 """`train`: a local model from the answers that are stored, measured before it is used."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from etl.cli import options, wiring
-from etl.cli.output import print_json, print_row, stop
+from etl.cli.output import beside, check_apart, is_standard_output, print_json, print_row, stop, write_file
 from etl.cli.pipeline_commands import begin
 from etl.cli.progress import make_progress
 from etl.db.queries import local_models
@@ -49,7 +50,8 @@ def train_command(
         typer.Option("--agreement", parser=_agreement, metavar="SHARE", help="How often its answers are to agree."),
     ] = DEFAULT_AGREEMENT,
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="Also write the model to a file.")
+        Path | None,
+        typer.Option("--output", metavar="FILE", help="Also write the model to a file; - is standard output."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Train and measure; store nothing.")] = False,
     as_json: options.Json = False,
@@ -63,6 +65,7 @@ def train_command(
 
     Example: issuetide train --task issue_kind --agreement 0.97
     """
+    _check_output(output, as_json=as_json)
     session = begin(log_format, as_json=as_json, verbose=verbose)
     settings = session.settings
     (chosen,) = wiring.choose_tasks(settings, [task])
@@ -74,13 +77,21 @@ def train_command(
     trained = train(chosen, labelled, agreement, make_progress())
     content = trained.model.to_bytes()
     if output is not None:
-        _write(output, content)
+        write_file(output, content, "--output")
     stored = None if dry_run else _store(settings, chosen, trained, content)
     if as_json:
         print_json(_values(trained, content, stored))
     else:
-        for line in training_lines(trained, len(content), stored):
-            print_row(line)
+        with beside(output):
+            for line in training_lines(trained, len(content), stored):
+                print_row(line)
+
+
+def _check_output(output: Path | None, *, as_json: bool) -> None:
+    """Raises ConfigurationError where standard output cannot take a model: `--json` has it, or a person looks at it."""
+    check_apart(output, "--output", as_json=as_json)
+    if is_standard_output(output) and sys.stdout.isatty():
+        raise ConfigurationError("--output - writes a model, which is no text, to this terminal: redirect it to a file")
 
 
 def _read_file(path: Path, task: Task) -> "list[Labelled]":
@@ -104,13 +115,6 @@ def _known(rows: Iterable[local_models.ExampleRow], task: Task) -> "Iterator[Lab
         right = frozenset(row.categories) & live
         if right or not row.categories:
             yield Labelled(row.body, right)
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise ConfigurationError(f"--output {path} cannot be written: {error.strerror}; choose another place") from None
 
 
 def _store(settings: "Settings", task: Task, trained: "Trained", content: bytes) -> int:

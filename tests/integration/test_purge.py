@@ -121,11 +121,11 @@ def test_a_purge_that_cannot_be_is_one_line(world: World, arguments: tuple[str, 
     assert len(world.documents()) == 4
 
 
-@pytest.mark.parametrize(("answer", "code", "left"), [("y", 0, 3), ("n", 1, 4)])
+@pytest.mark.parametrize(("answer", "code", "left"), [("y\n", 0, 3), ("n\n", 1, 4), ("\x04", 1, 4)])
 def test_on_a_terminal_it_asks_first(world: World, answer: str, code: int, left: int) -> None:
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "etl.cli", *PURGE],
+        [sys.executable, "-m", "etl.cli", *PURGE, "--json"],
         env=world.environment(),
         cwd=world.folder,
         stdin=slave,
@@ -133,10 +133,12 @@ def test_on_a_terminal_it_asks_first(world: World, answer: str, code: int, left:
         stderr=subprocess.PIPE,
         text=True,
     )
-    os.write(master, f"{answer}\n".encode())
-    _, errors = process.communicate(timeout=120)
+    os.write(master, answer.encode())
+    output, errors = process.communicate(timeout=120)
     os.close(slave)
     os.close(master)
     assert process.returncode == code, errors
+    told = json.loads(output)
+    assert (told.get("exit_code", 0), told.get("error")) == (code, "nothing was erased" if code else None)
     assert f"Erase issue octo/demo#4 “It crashes in {SECRET}” and its 1 comment for good?" in errors
     assert len(world.documents()) == left

@@ -194,10 +194,17 @@ def test_what_is_asked_of_claude_is_kept_and_never_paid_for_twice(world: World) 
     ask: tuple[str, ...] = ("evaluate", *TASK, "--golden", str(golden), "--classifier", "claude")
     assert "costs money: name with --answers FILE" in command(world, *ask, code=3)
     assert "40 texts would be asked about, for about $0.0" in command(world, *ask, "--dry-run")
+    plan = told(world, *ask, "--dry-run")
+    assert (plan["exit_code"], plan["waiting_texts"], plan["error"]) == (0, {"issue_kind": 40}, None)
+    assert 0 < plan["estimated_usd"] < 0.1
     assert world.asked_items() == []
     ask = (*ask, "--answers", str(answers))
-    stopped = command(world, *ask, "--max-cost-usd", "0.003", code=5)
-    assert "the same command goes on from here" in stopped
+    stopped = world.command(*ask, "--max-cost-usd", "0.003", "--json")
+    assert stopped.returncode == 5
+    assert "the same command goes on from here" in stopped.stderr
+    outcome = json.loads(stopped.stdout)
+    assert (outcome["status"], outcome["exit_code"]) == ("stopped_budget", 5)
+    assert outcome["error"] in stopped.stderr
     kept = len(answers.read_text().splitlines())
     assert 0 < kept < 40
     assert world.rows("SELECT status, cost_usd > 0, texts_asked FROM runs ORDER BY id DESC LIMIT 1") == [
@@ -211,6 +218,12 @@ def test_what_is_asked_of_claude_is_kept_and_never_paid_for_twice(world: World) 
     assert len(world.asked_items()) == asked
     assert again["scores"] == found["scores"]
     assert world.rows("SELECT count(*) FROM classifications") == [(0,)]
+    assert world.rows(
+        "SELECT day, task, classifier, model, executor, purpose, answers, cost_usd FROM spending_daily"
+    ) == world.rows(
+        "SELECT (min(started_at) AT TIME ZONE 'UTC')::date, 'issue_kind', 'claude', max(model), 'sync', 'golden',"
+        " sum(texts_asked), sum(cost_usd) FROM runs"
+    )
     assert again["authors"][0]["model"].startswith("claude-haiku-5-5")
 
 
@@ -275,7 +288,8 @@ def test_a_calibration_shows_in_views_and_documents_and_can_be_taken_back(world:
     ]
     assert len(told(world, "evaluate", "--history")["calibrations"]) == 1
 
-    assert "is withdrawn" in command(world, "evaluate", *TASK, "--uncalibrate")
+    (withdrawn,) = told(world, "evaluate", *TASK, "--uncalibrate")["withdrawn"]
+    assert withdrawn["id"] == 1
     world.run("--classifier", "rules")
     assert document(world, number)["calibrated"] is False
     assert document(world, number)["confidence"] == stated[number]["confidence"]

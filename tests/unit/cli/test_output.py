@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from etl.cli.output import outcome_lines, outcome_values, stop, write_page
+from etl.cli.output import outcome_lines, outcome_values, stop, write_file
 from etl.db.store import Store
 from etl.errors import ConfigurationError
 from etl.pipeline import Plan, RunOutcome
@@ -92,6 +92,6 @@ def test_an_interruption_is_json_as_well(capsys: pytest.CaptureFixture[str]) -> 
     assert (told["status"], told["exit_code"], ended.value.exit_code) == ("interrupted", 130, 130)
 
 
-def test_a_page_that_cannot_be_written_is_named_with_its_option(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_named_with_its_option(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"--html .* cannot be written: Is a directory"):
-        write_page(tmp_path, "page", "--html")
+        write_file(tmp_path, "page", "--html")
