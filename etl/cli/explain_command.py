@@ -12,8 +12,8 @@ from etl.cli.explain_text import explain_text, print_answers, print_decisions, p
 from etl.cli.options import Json
 from etl.cli.output import print_json, print_line, stop
 from etl.cli.override_command import annotation_line
+from etl.cli.purge_command import find_item, parse_item
 from etl.db.queries import annotations, decisions, inspection
-from etl.errors import ConfigurationError
 from etl.report.words import count_words, time_words
 from etl.settings import read_settings
 
@@ -24,7 +24,8 @@ def explain_command(
         str,
         typer.Argument(
             metavar="OWNER/NAME#NUMBER",
-            help="For example pytorch/pytorch#1234; or the id of a text, also a former one.",
+            help="For example pytorch/pytorch#1234; HOST/OWNER/NAME#NUMBER where several hosts are mirrored; or the"
+            " id of a text, also a former one.",
         ),
     ],
     as_json: Json = False,
@@ -36,17 +37,15 @@ def explain_command(
     if is_text_id(item):
         explain_text(item.lower(), as_json=as_json)
         return
-    repository, mark, number = item.partition("#")
-    if not mark or not (number.isascii() and number.isdigit()) or repository.count("/") != 1:
-        raise ConfigurationError(f"{item!r} names no issue; write OWNER/NAME#NUMBER")
-    with wiring.opened_store(read_settings()) as store, store.transaction() as connection:
-        found = inspection.select_explanation(connection, repository, int(number))
-        text_ids = [entry["text_id"] for entry in found.texts] if found is not None else []
-        decided = decisions.select_decisions_on(connection, text_ids, found.item["id"] if found is not None else None)
-        conflicts = decisions.select_conflicts_of(connection, text_ids)
-        said = annotations.select_annotations_of(connection, found.item["id"]) if found is not None else []
-    if found is None:
-        raise ConfigurationError(f"{item} is not stored; `issuetide status` lists what is")
+    host, repository, number = parse_item(item)
+    with wiring.opened_store(read_settings()) as store:
+        named = find_item(store, host, repository, number)
+        with store.transaction() as connection:
+            found = inspection.select_explanation(connection, named.ids[0])
+            text_ids = [entry["text_id"] for entry in found.texts]
+            decided = decisions.select_decisions_on(connection, text_ids, named.ids[0])
+            conflicts = decisions.select_conflicts_of(connection, text_ids)
+            said = annotations.select_annotations_of(connection, named.ids[0])
     for text in found.texts:
         text["normalized"] = dedup.normalize(text["body"])
     if as_json:

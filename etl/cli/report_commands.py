@@ -8,7 +8,7 @@ import typer
 from sqlalchemy import Connection
 
 from etl.cli import options, wiring
-from etl.cli.output import is_standard_output, stop, write_file
+from etl.cli.output import is_standard_output, print_error, stop, write_file
 from etl.db.queries import inspection
 from etl.errors import ConfigurationError
 from etl.settings import read_settings
@@ -54,6 +54,10 @@ def report_command(
             _print_answers(connection, tasks, repo or (), as_json=as_json, uncertain=uncertain)
             return
         collected = collect_report(connection, tasks, version=version("issuetide"), repositories=tuple(repo or ()))
+        shared = inspection.select_shared_names(connection)
+    for name, hosts in shared.items():
+        if name in (repo or [name]):
+            print_error(f"{name} is stored of {' and '.join(hosts)}: their issues are counted as one repository's")
     if html is not None:
         _write_page(html, collected)
         return

@@ -18,9 +18,9 @@ class ItemExplanation:
     near: list[dict[str, Any]]
 
 
-def select_explanation(connection: Connection, repository: str, number: int) -> ItemExplanation | None:
-    """Everything stored of issue or pull request `number` of `repository`; None where there is no such item."""
-    item = _rows(
+def select_explanation(connection: Connection, item_id: int) -> ItemExplanation:
+    """Everything stored of an issue or pull request."""
+    (item,) = _rows(
         connection,
         """
         SELECT i.id, r.full_name AS repository, r.key AS repository_key, i.kind, i.external_id AS number, i.title,
@@ -28,17 +28,12 @@ def select_explanation(connection: Connection, repository: str, number: int) -> 
                i.row_version, i.tombstone, g.purged_at, g.reason AS purged_why,
                EXISTS (SELECT FROM text_queue q WHERE q.item_id = i.id) AS queued
         FROM items i JOIN repositories r ON r.key = i.repository_key LEFT JOIN purges g ON g.item_id = i.id
-        WHERE lower(r.full_name) = lower(:repository) AND i.external_id = :number AND i.kind <> 'comment'
-        ORDER BY i.kind LIMIT 1
+        WHERE i.id = :item_id
         """,
-        repository=repository,
-        number=number,
+        item_id=item_id,
     )
-    if not item:
-        return None
-    item_id = item[0]["id"]
     return ItemExplanation(
-        item=item[0],
+        item=item,
         texts=_rows(
             connection,
             """
@@ -83,8 +78,8 @@ def select_explanation(connection: Connection, repository: str, number: int) -> 
             FROM near_duplicates WHERE repository = :repository AND number = :number
             ORDER BY score DESC, other_repository, other_number
             """,
-            repository=item[0]["repository"],
-            number=number,
+            repository=item["repository"],
+            number=item["number"],
         ),
     )
 
@@ -205,6 +200,17 @@ def select_totals(connection: Connection) -> dict[str, Any]:
 def select_repository_names(connection: Connection) -> list[str]:
     """'owner/name' of every stored repository."""
     return list(connection.execute(text("SELECT full_name FROM repositories ORDER BY full_name")).scalars())
+
+
+def select_shared_names(connection: Connection) -> dict[str, list[str]]:
+    """The names that repositories of several hosts have, each with the hosts: views tell those apart by no column."""
+    rows = connection.execute(
+        text("""
+            SELECT full_name, array_agg(host ORDER BY host) AS hosts FROM repositories
+            GROUP BY full_name HAVING count(*) > 1 ORDER BY full_name
+        """)
+    )
+    return {row.full_name: row.hosts for row in rows}
 
 
 def select_most_discussed_issue(connection: Connection) -> str:
