@@ -67,7 +67,7 @@ def export_dashboards(
     if lost and not dry_run:
         raise ConfigurationError(
             f"{', '.join(str(path) for path in lost)}: changed here, and git has not got it; nothing was written. "
-            "Commit it, or give --force to write over it"
+            "Commit it, name another --folder, or give --force to write over it"
         )
     exported = []
     for path, (identifier, objects) in texts.items():

@@ -190,11 +190,10 @@ def chart_params(
     *,
     stacked: bool = True,
     shares: bool = False,
-    drawn: Mapping[str, str] | None = None,
 ) -> Json:
     """Parameters of an area, line, histogram or horizontal bar chart; `labels` is metric id -> label.
 
-    shares: every bar is as high as the others, its parts are shares of it. drawn: metric id -> another shape.
+    shares: every bar is as high as the others, its parts are shares of it.
     """
     sideways = kind == "horizontal_bar"
     shape = "histogram" if sideways else kind
@@ -229,7 +228,7 @@ def chart_params(
         "seriesParams": [
             {
                 "show": True,
-                "type": (drawn or {}).get(identifier, shape),
+                "type": shape,
                 "mode": "stacked" if stacked else "normal",
                 "data": {"id": identifier, "label": label},
                 "valueAxis": "ValueAxis-1",

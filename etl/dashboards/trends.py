@@ -21,7 +21,7 @@ from etl.dashboards.parts import (
 )
 from etl.dashboards.saved_objects import SavedObject
 
-NEEDS_A_LOOK = f"(confidence:<0.5 OR answer:(abstained OR refused)) AND {PRESENT}"
+NEEDS_A_LOOK = f"(confidence:<0.5 OR answer:(abstained OR refused)) AND NOT reviewed:true AND {PRESENT}"
 
 _HEADER = """### What comes in, and what stays open
 Each issue is asked one question, the **task**, and sorted into a category. Choose the task on the right (it opens with
@@ -70,7 +70,7 @@ def panels() -> list[SavedObject]:
         *_repositories(),
         saved_search(
             "issuetide-low-confidence",
-            "Newest issues that need a look (confidence below 50 %, or abstained)",
+            "Newest issues that need a look (confidence below 50 % or abstained, seen by no person)",
             CLASSIFICATIONS,
             NEEDS_A_LOOK,
             ("url", "title", "primary_category", "confidence", "calibrated", "rationale"),

@@ -83,7 +83,7 @@ def test_every_panel_of_every_dashboard_is_drawn_and_the_page_is_well_formed() -
     text = page()
     found = Page(text)
     assert (
-        len([tag for tag, attributes in found.tags if (attributes.get("class") or "").split()[:1] == ["panel"]]) == 45
+        len([tag for tag, attributes in found.tags if (attributes.get("class") or "").split()[:1] == ["panel"]]) == 46
     )
     assert "nothing failed" not in text
     assert 'class="nothing"' not in text
