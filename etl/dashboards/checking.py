@@ -73,7 +73,7 @@ OPAQUE = frozenset({"metrics", "vega", "timelion", "region_map", "tile_map"})
 
 BUCKETS = frozenset({"terms", "date_histogram", "filters", "histogram", "range", "date_range", "significant_terms"})
 PIPELINES = frozenset(
-    {"avg_bucket", "sum_bucket", "min_bucket", "max_bucket", "cumulative_sum", "derivative", "serial_diff"}
+    {"avg_bucket", "sum_bucket", "min_bucket", "max_bucket", "cumulative_sum", "derivative", "moving_fn", "serial_diff"}
 )
 WITHOUT_FIELD = frozenset({"count", "filters"}) | PIPELINES
 
@@ -184,6 +184,14 @@ def pattern_fields(pattern: SavedObject) -> dict[str, dict[str, Any]]:
     if "level" in mapping:
         fields["level"] = {**fields["level"], "ours": True}
     return fields
+
+
+def find_metric(name: str, metrics: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The metric meant by its id or by one of its values, as '1.95' and "1['99.9']" are of '1'; None without it."""
+    for agg in metrics:
+        if name == agg["id"] or name.startswith((f"{agg['id']}.", f"{agg['id']}[")):
+            return agg
+    return None
 
 
 def _object_problems(item: SavedObject) -> Iterator[str]:
@@ -318,18 +326,19 @@ def _visualization_problems(item: SavedObject, known: Known) -> Iterator[str]:
         yield f"the type of visualization {kind!r} is not one that comes with Dashboards 2.19 and 3.x"
         return
     aggregations = state.get("aggs", [])
-    metrics = {agg["id"] for agg in aggregations if agg["type"] not in BUCKETS}
+    metrics = [agg for agg in aggregations if agg["type"] not in BUCKETS]
     for agg in aggregations:
         params = agg.get("params", {})
         for part in (agg, params.get("customBucket"), params.get("customMetric"), params.get("orderAgg")):
             if part is not None:
                 yield from _field_problems(part, fields)
-        if params.get("orderBy", "_key") not in metrics | {"_key", "custom"}:
-            yield f"aggregation {agg['id']} is ordered by {params['orderBy']!r}, which is no metric"
-        if params.get("metricAgg", "custom") not in metrics | {"custom"}:
-            yield f"aggregation {agg['id']} follows {params['metricAgg']!r}, which is no metric"
+        order_by, follows = params.get("orderBy", "_key"), params.get("metricAgg", "custom")
+        if order_by not in {"_key", "_count", "custom"} and find_metric(order_by, metrics) is None:
+            yield f"aggregation {agg['id']} is ordered by {order_by!r}, which is no metric"
+        if follows != "custom" and find_metric(follows, metrics) is None:
+            yield f"aggregation {agg['id']} follows {follows!r}, which is no metric"
     for series in state.get("params", {}).get("seriesParams", []):
-        if series["data"]["id"] not in metrics:
+        if find_metric(series["data"]["id"], metrics) is None:
             yield f"a series shows {series['data']['id']!r}, which is no metric"
     if kind == "input_control_vis":
         yield from _control_problems(item, state["params"].get("controls", []), known)

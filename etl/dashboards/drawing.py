@@ -4,26 +4,33 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from itertools import pairwise
-from typing import Any, cast
+from datetime import UTC, datetime, time
+from typing import Any
 
-from etl.dashboards.checking import BUCKETS, pattern_fields
+from etl.dashboards.checking import pattern_fields
+from etl.dashboards.completing import OTHER
+from etl.dashboards.intervals import Interval
 from etl.dashboards.panels import Answer, Panel
-from etl.dashboards.search import MISSING
+from etl.dashboards.search import MISSING, enabled_parts, filters_by_name, percents
 from etl.report.data import Series, Timeline
-from etl.report.words import NOTHING, Period, money_words, number_words, plain_line, share_words
+from etl.report.words import NOTHING, money_words, number_words, plain_line, share_words
 
-Words = Callable[[float], str]
+Words = Callable[[object], str]
 
 _COUNTS = frozenset({"count", "cardinality"})
-_STEPS: tuple[tuple[Period, timedelta], ...] = (
-    ("hour", timedelta(hours=1)),
-    ("day", timedelta(days=1)),
-    ("week", timedelta(days=7)),
-    ("month", timedelta(days=28)),
-    ("year", timedelta(days=365)),
-)
+_NAMES = {
+    "avg": "Average {}",
+    "cardinality": "Unique count of {}",
+    "date_histogram": "{}",
+    "histogram": "{}",
+    "max": "Max {}",
+    "median": "Median {}",
+    "min": "Min {}",
+    "std_dev": "Standard Deviation of {}",
+    "sum": "Sum of {}",
+    "terms": "{}",
+}
+"""Kind of aggregation -> what Dashboards calls one of a field."""
 _MOST_PERIODS = 800
 
 
@@ -40,46 +47,55 @@ class Row:
 class Rows:
     """A panel's answer. keys: the names of the columns of keys; metrics: those of values; words: how each is written.
 
-    in_time: which of the keys is the one along the time axis, None without one; step: how wide its bars are, None where
-    it is told by the bars alone.
+    in_time: which of the keys is the one along the time axis, None without one; step: how wide its bars are. axis:
+    which of the keys is the one along the axis of names.
     """
 
     keys: tuple[str, ...]
     metrics: tuple[str, ...]
-    words: tuple[Callable[[object], str], ...]
+    words: tuple[Words, ...]
     rows: tuple[Row, ...]
     in_time: int | None = None
-    step: Period | None = None
+    step: Interval | None = None
+    axis: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """One value of a metric, which may have several: its name, where it is in a bucket, how it is written."""
+
+    name: str
+    read: Callable[[Mapping[str, Any]], object]
+    words: Words
 
 
 def read_rows(answer: Answer) -> Rows:
     """The innermost buckets of a visualization's answer, in the server's order."""
     panel = answer.panel
-    enabled = [agg for agg in panel.state["aggs"] if agg.get("enabled", True)]
-    buckets = [agg for agg in enabled if agg["type"] in BUCKETS]
-    metrics = [agg for agg in enabled if agg["type"] not in BUCKETS]
+    buckets, metrics = enabled_parts(panel.state)
+    columns = [column for agg in metrics for column in _columns(panel, agg)]
     rows: list[Row] = []
-    _walk(answer, buckets, metrics, rows)
-    in_time = next((place for place, agg in enumerate(buckets) if agg["type"] == "date_histogram"), None)
+    _walk(answer, buckets, columns, rows)
+    axes = [place for place, agg in enumerate(buckets) if agg.get("schema") not in {"group", "split"}]
+    in_time = next((place for place in axes if buckets[place]["type"] == "date_histogram"), None)
     return Rows(
         tuple(_label(agg) for agg in buckets),
-        tuple(_label(agg) for agg in metrics),
-        tuple(value_words(panel, agg) for agg in metrics),
+        tuple(column.name for column in columns),
+        tuple(column.words for column in columns),
         tuple(rows),
         in_time,
-        cast("Period | None", answer.step),
+        answer.step,
+        axes[0] if axes else 0,
     )
 
 
-def _walk(
-    answer: Answer, buckets: Sequence[Mapping[str, Any]], metrics: Sequence[Mapping[str, Any]], rows: list[Row]
-) -> None:
+def _walk(answer: Answer, buckets: Sequence[Mapping[str, Any]], columns: Sequence[_Column], rows: list[Row]) -> None:
     whole = {**answer.found.get("aggregations", {}), "doc_count": answer.documents}
     waiting: list[tuple[int, Mapping[str, Any], tuple[str, ...], datetime | None]] = [(0, whole, (), None)]
     while waiting:
         depth, bucket, keys, moment = waiting.pop()
         if depth == len(buckets):
-            rows.append(Row(keys, tuple(_value(agg, bucket) for agg in metrics), moment))
+            rows.append(Row(keys, tuple(column.read(bucket) for column in columns), moment))
             continue
         agg = buckets[depth]
         inner = bucket.get(agg["id"], {}).get("buckets", [])
@@ -94,19 +110,24 @@ def _walk(
 
 def _in_order(agg: Mapping[str, Any], buckets: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Parts by queries in the order of the queries, as Dashboards shows them; OpenSearch sorts them by name."""
-    labels = [entry.get("label") or entry["input"]["query"] for entry in agg["params"].get("filters", [])]
-    return [(name, buckets[name]) for name in dict.fromkeys([*labels, *buckets]) if name in buckets]
+    names = filters_by_name(agg["params"]) if agg["type"] == "filters" else {}
+    return [(name, buckets[name]) for name in dict.fromkeys([*names, *buckets]) if name in buckets]
 
 
 def _key(panel: Panel, agg: Mapping[str, Any], bucket: Mapping[str, Any]) -> str:
     if agg["type"] == "date_histogram":
         moment = datetime.fromtimestamp(bucket["key"] / 1000, UTC)
-        return f"{moment:%Y-%m-%d}" if moment.hour == 0 else f"{moment:%Y-%m-%d %H:%M}"
+        return f"{moment:%Y-%m-%d}" if moment.time() == time() else f"{moment:%Y-%m-%d %H:%M}"
     key = bucket.get("key_as_string", bucket["key"])
-    if key == MISSING:
-        return str(agg["params"].get("missingBucketLabel", "Missing"))
+    if key in {MISSING, OTHER}:
+        kind = "missing" if key == MISSING else "other"
+        return str(agg["params"].get(f"{kind}BucketLabel", kind.capitalize()))
+    words = value_words(panel, agg)
+    if agg["type"] == "range":
+        limits = [f"{sign} {words(bucket[end])}" for sign, end in (("≥", "from"), ("<", "to")) if end in bucket]
+        return " and ".join(limits) or "all"
     if isinstance(key, int | float) or agg["type"] == "terms":
-        return value_words(panel, agg)(key)
+        return words(key)
     return str(key)
 
 
@@ -117,30 +138,84 @@ def _label(agg: Mapping[str, Any]) -> str:
     if agg["type"] == "count":
         return "Count"
     field = params.get("field", "")
-    return plain_line(f"{agg['type'].replace('_', ' ')} {field}".strip().capitalize() if field else agg["type"], 80)
+    name = _NAMES.get(agg["type"], agg["type"].replace("_", " ").capitalize() + " {}")
+    return plain_line(name.format(field).strip(), 80)
+
+
+def _columns(panel: Panel, agg: Mapping[str, Any]) -> list[_Column]:
+    """The values of a metric, named as Dashboards names them: percentiles have one each, a deviation has two."""
+    kind, label, words = agg["type"], _label(agg), value_words(panel, agg)
+    own = agg["params"].get("customLabel") or agg["params"].get("field")
+    if kind == "percentiles":
+        return [
+            _Column(f"{_ordinal(percent)} percentile of {own}", _percent_reader(agg, percent), words)
+            for percent in percents(agg)
+        ]
+    if kind == "percentile_ranks":
+        return [
+            _Column(f"Percentile rank {words(value)} of {own}", _percent_reader(agg, value, 100), _share)
+            for value in agg["params"]["values"]
+        ]
+    if kind == "std_dev":
+        return [_Column(f"{side} {label}", _bound_reader(agg, side.lower()), words) for side in ("Lower", "Upper")]
+    return [_Column(label, lambda bucket: _value(agg, bucket), words)]
+
+
+def _percent_reader(agg: Mapping[str, Any], key: float, divisor: int = 1) -> Callable[[Mapping[str, Any]], object]:
+    def read(bucket: Mapping[str, Any]) -> object:
+        found = bucket[agg["id"]]["values"].get(str(float(key)))
+        return found / divisor if found is not None else None
+
+    return read
+
+
+def _bound_reader(agg: Mapping[str, Any], side: str) -> Callable[[Mapping[str, Any]], object]:
+    return lambda bucket: bucket[agg["id"]].get("std_deviation_bounds", {}).get(side)
+
+
+def _share(value: object) -> str:
+    return share_words(value) if isinstance(value, int | float) else NOTHING
+
+
+def _ordinal(number: float) -> str:
+    endings = {1.0: "st", 2.0: "nd", 3.0: "rd"}
+    return f"{number:g}" + ("th" if 10 < number % 100 < 14 else endings.get(number % 10, "th"))
 
 
 def _value(agg: Mapping[str, Any], bucket: Mapping[str, Any]) -> object:
     if agg["type"] == "count":
         return bucket["doc_count"]
     found = bucket.get(agg["id"], {})
-    if "values" in found:
-        values = found["values"]
-        return next(iter(values.values()), None) if isinstance(values, dict) else values[0]["value"]
+    if "values" in found:  # a median
+        return next(iter(found["values"].values()), None)
     if "hits" in found:
         hits = [value for hit in found["hits"]["hits"] for value in hit["_source"].values()]
-        return ", ".join(str(value) for value in hits) or None
-    return found.get("avg") if "std_deviation" in found else found.get("value")
+        return _hits_value(hits, agg["params"].get("aggregate", "concat"))
+    return found.get("value")
 
 
-def value_words(panel: Panel, agg: Mapping[str, Any]) -> Callable[[object], str]:
+def _hits_value(hits: Sequence[Any], aggregate: str) -> object:
+    """What a top hit shows of its values: the only one, else all of them or what is made of them."""
+    values = [value for hit in hits for value in (hit if isinstance(hit, list) else [hit])]
+    if len(values) < 2:
+        return values[0] if values else None
+    if aggregate not in {"min", "max", "sum", "average"}:
+        return values
+    numbers = [value for value in values if isinstance(value, int | float)]
+    if not numbers:
+        return None
+    whole = sum(numbers) / len(numbers) if aggregate == "average" else sum(numbers)
+    return {"min": min(numbers), "max": max(numbers)}.get(aggregate, whole)
+
+
+def value_words(panel: Panel, agg: Mapping[str, Any]) -> Words:
     """How the values of an aggregation are written: by the format that the index pattern gives its field."""
     inner = agg["params"].get("customMetric")
     name = (inner or agg)["params"].get("field", "")
     return field_words(panel, name if agg["type"] not in _COUNTS else "")
 
 
-def field_words(panel: Panel, name: str) -> Callable[[object], str]:
+def field_words(panel: Panel, name: str) -> Words:
     """How values of a field are written."""
     fields = pattern_fields(panel.pattern) if panel.pattern is not None else {}
     formats = json.loads(panel.pattern["attributes"].get("fieldFormatMap", "{}")) if panel.pattern is not None else {}
@@ -201,33 +276,24 @@ def time_series(rows: Rows) -> Timeline:
             line = found.setdefault(name, {})
             if isinstance(value, int | float) and row.moment is not None:
                 line[row.moment] = line.get(row.moment, 0) + value
-    step, starts = _periods(sorted(moments), rows.step)
+    step = rows.step or Interval(1, "d")
+    starts = _starts(sorted(moments), step)
     series = tuple(Series(name, tuple(line.get(start) for start in starts)) for name, line in found.items())
     # An hour needs its time of day; for longer steps the day says it all.
-    return Timeline(step, tuple(start if step == "hour" else start.date() for start in starts), series)
+    in_hours = step.period == "hour"
+    return Timeline(step.period, tuple(start if in_hours else start.date() for start in starts), series)
 
 
-def _periods(moments: Sequence[datetime], step: Period | None) -> tuple[Period, list[datetime]]:
-    """The step of a time axis, and all its moments from the first to the last one, gaps filled."""
+def _starts(moments: Sequence[datetime], step: Interval) -> list[datetime]:
+    """All moments of a time axis from the first to the last one, gaps filled."""
     if len(moments) < 2:
-        return step or "day", list(moments)
-    if step is None:
-        least = min(later - earlier for earlier, later in pairwise(moments))
-        step = cast("Period", next((name for name, length in reversed(_STEPS) if least >= length), "hour"))
+        return list(moments)
     filled: list[datetime] = []
     moment = moments[0]
     while moment <= moments[-1] and len(filled) < _MOST_PERIODS:
         filled.append(moment)
-        moment = _next(moment, step)
-    return (step, filled) if set(moments) <= set(filled) else (step, list(moments))
-
-
-def _next(moment: datetime, step: Period) -> datetime:
-    if step == "month":
-        return (moment.replace(day=1) + timedelta(days=32)).replace(day=1)
-    if step == "year":
-        return moment.replace(year=moment.year + 1, month=1, day=1)
-    return moment + dict(_STEPS)[step]
+        moment = step.after(moment)
+    return filled if set(moments) <= set(filled) else list(moments)
 
 
 def as_shares(timeline: Timeline) -> Timeline:
@@ -252,7 +318,8 @@ def parts_by_name(rows: Rows) -> list[tuple[str, list[tuple[str, float]]]]:
     """Rows without a time axis as bars: name -> its parts, one per further key or metric."""
     bars: dict[str, list[tuple[str, float]]] = {}
     for row in rows.rows:
-        name, *rest = row.keys or ("",)
+        name = row.keys[rows.axis] if row.keys else ""
+        rest = [key for place, key in enumerate(row.keys) if place != rows.axis]
         for label, value in zip(rows.metrics, row.values, strict=True):
             part = ": ".join([*rest, label] if rest and len(rows.metrics) > 1 else rest or [label])
             if isinstance(value, int | float):

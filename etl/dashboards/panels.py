@@ -6,18 +6,24 @@ draws it.
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from etl.dashboards.checking import OPAQUE, STRANGE, strange_words
+from etl.dashboards.completing import add_others, drop_partials
+from etl.dashboards.intervals import Interval
+from etl.dashboards.moments import read_moment
 from etl.dashboards.saved_objects import SavedObject, search_source
 from etl.dashboards.search import (
-    calendar_interval,
+    Scope,
+    bounds_body,
     controls_body,
+    enabled_parts,
     panel_body,
     phrase_filter,
-    read_moment,
+    query_clause,
     saved_search_body,
     time_filter,
 )
@@ -41,7 +47,10 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One panel on its dashboard. kind: the visualization's type, or 'search'. x, y, w, h: cells of the grid."""
+    """One panel on its dashboard. kind: the visualization's type, or 'search'. x, y, w, h: cells of the grid.
+
+    base: the saved search it is made from; own: what the dashboard keeps for this panel alone (`embeddableConfig`).
+    """
 
     item: SavedObject
     title: str
@@ -52,6 +61,14 @@ class Panel:
     h: int
     state: Mapping[str, Any] = field(default_factory=dict)
     pattern: SavedObject | None = None
+    base: SavedObject | None = None
+    own: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def time_range(self) -> tuple[str, str] | None:
+        """The time range that was chosen for this panel alone, as words."""
+        chosen = self.own.get("timeRange")
+        return (str(chosen.get("from")), str(chosen.get("to"))) if isinstance(chosen, dict) else None
 
     @property
     def index(self) -> str | None:
@@ -84,7 +101,7 @@ class Answer:
     found: Mapping[str, Any] = field(default_factory=dict)
     documents: int = 0
     words: str = ""
-    step: str | None = None
+    step: Interval | None = None
 
 
 def in_reading_order(boards: Iterable[Dashboard], now: datetime) -> list[Dashboard]:
@@ -112,7 +129,9 @@ def _dashboard(item: SavedObject, known: Mapping[tuple[str, str], SavedObject]) 
         title = _panel_title(entry, inner)
         kind = str(state.get("type", inner["type"]))
         place = (grid["x"], grid["y"], grid["w"], grid["h"])
-        panels.append(Panel(inner, title, kind, *place, state=state, pattern=_pattern(inner, known)))
+        based = (known["search", each["id"]] for each in inner.get("references", []) if each["type"] == "search")
+        pattern, own = _pattern(inner, known), entry.get("embeddableConfig", {})
+        panels.append(Panel(inner, title, kind, *place, state=state, pattern=pattern, base=next(based, None), own=own))
     panels.sort(key=lambda panel: (panel.y, panel.x))
     start, end = (attributes.get(name) or other for name, other in (("timeFrom", "now-15m"), ("timeTo", "now")))
     return Dashboard(item, attributes["title"], start, end, tuple(panels))
@@ -153,8 +172,7 @@ def ask_dashboard(dashboard: Dashboard, search: Search, now: datetime, view: Vie
     """
     view = view or View()
     start, end = view.start or dashboard.start, view.end or dashboard.end
-    span = _span(start, end, now)
-    if span.total_seconds() <= 0:
+    if _span(start, end, now).total_seconds() <= 0:
         raise ConfigurationError(f"the time range from {start} to {end} is empty: --from must be before --to")
     filters = dashboard_filters(dashboard, view)
     for panel in dashboard.panels:
@@ -164,26 +182,53 @@ def ask_dashboard(dashboard: Dashboard, search: Search, now: datetime, view: Vie
         if panel.kind in OPAQUE or panel.pattern is None or panel.index is None:
             yield Answer(panel, "opaque", words=f"a panel of type {panel.kind} is drawn by Dashboards only")
             continue
-        time_field = panel.pattern["attributes"].get("timeFieldName")
-        narrowed = [*filters, time_filter(time_field, start, end)] if time_field else filters
+        query = search_source(dashboard.item).get("query") if panel.kind != "input_control_vis" else None
         try:
-            if panel.kind == "input_control_vis":
-                body = controls_body(panel.state)
-            elif panel.kind == "search":
-                body = saved_search_body(panel.item, narrowed)
-            else:
-                body = panel_body(panel.item, narrowed, span)
-            found = search(panel.index, body)
+            narrowed = [*filters, *_as_filters(query)]
+            found, step = _ask_panel(panel, search, narrowed, panel.time_range or (start, end), now)
         except ConfigurationError as error:
             yield Answer(panel, "failed", words=str(error))
             continue
         except STRANGE as error:
             yield Answer(panel, "failed", words=strange_words(error))
             continue
-        yield _answer(panel, found, span)
+        yield _answer(panel, found, step)
 
 
-def _answer(panel: Panel, found: Mapping[str, Any], span: timedelta) -> Answer:
+def _as_filters(query: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    return [{"meta": {}, "query": query_clause(query, ())}] if query and query["query"] else []
+
+
+def _ask_panel(
+    panel: Panel, search: Search, filters: Sequence[Mapping[str, Any]], limits: tuple[str, str], now: datetime
+) -> tuple[Mapping[str, Any], Interval | None]:
+    """What the panel's searches bring, and how wide the bars along its time axis are.
+
+    filters: those of its dashboard; limits: the time range, as words.
+    """
+    index, pattern = str(panel.index), panel.pattern or {"attributes": {}}
+    time_field = pattern["attributes"].get("timeFieldName")
+    narrowed = [*filters, time_filter(time_field, *limits)] if time_field else filters
+    if panel.kind == "input_control_vis":
+        return search(index, controls_body(panel.state)), None
+    if panel.kind == "search":
+        return search(index, saved_search_body(panel.item, narrowed)), None
+    if panel.base is not None:
+        source = search_source(panel.base)
+        narrowed = [*narrowed, *_as_filters(source.get("query")), *source.get("filter", [])]
+    scope = Scope(_span(*limits, now), panel.pattern)
+    body = panel_body(panel.item, narrowed, scope)
+    asked_before = bounds_body(body, panel.state)
+    if asked_before is not None:
+        scope = replace(scope, bounds=search(index, asked_before).get("aggregations", {}))
+        body = panel_body(panel.item, narrowed, scope)
+    found = add_others(panel.state, body, deepcopy(dict(search(index, body))), lambda more: search(index, more))
+    drop_partials(panel.state, found, time_field, read_moment(limits[0], now), read_moment(limits[1], now, end=True))
+    in_time = next((agg for agg in enabled_parts(panel.state)[0] if agg["type"] == "date_histogram"), None)
+    return found, scope.interval(in_time["params"]) if in_time is not None else None
+
+
+def _answer(panel: Panel, found: Mapping[str, Any], step: Interval | None) -> Answer:
     failures = found.get("_shards", {}).get("failures")
     if failures:
         reason = failures[0].get("reason", {})
@@ -191,9 +236,6 @@ def _answer(panel: Panel, found: Mapping[str, Any], span: timedelta) -> Answer:
     documents = int(found["hits"]["total"]["value"])
     aggregations = found.get("aggregations")
     filled = documents > 0 and (aggregations is None or all(has_value(value) for value in aggregations.values()))
-    enabled = [agg for agg in panel.state.get("aggs", []) if agg.get("enabled", True)]
-    in_time = next((agg for agg in enabled if agg["type"] == "date_histogram"), None)
-    step = calendar_interval(in_time["params"], span) if in_time is not None else None
     if not filled:
         return Answer(panel, "empty", found, documents, _empty_words(panel, found, documents), step)
     return Answer(panel, "filled", found, documents, step=step)

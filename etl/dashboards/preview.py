@@ -13,6 +13,7 @@ from typing import Any
 
 from etl.dashboards.panels import Answer, Dashboard, View, dashboard_filters
 from etl.dashboards.preview_panels import GAP, ROW, Colours, draw_panel
+from etl.dashboards.saved_objects import search_source
 from etl.dashboards.search import filter_query
 from etl.report.html import POLICY
 from etl.report.style import STYLE
@@ -105,6 +106,8 @@ def render_preview(preview: Preview) -> str:
 def _section(dashboard: Dashboard, answers: Sequence[Answer], view: View, colours: Colours) -> str:
     panels = "".join(draw_panel(answer, dashboard.item["id"], place, colours) for place, answer in enumerate(answers))
     pills = [f"{view.start or dashboard.start} to {view.end or dashboard.end}"]
+    query = (search_source(dashboard.item).get("query") or {}).get("query")
+    pills += [f"query: {query}"] if query else []
     pills += [_pill_words(pill) for pill in dashboard_filters(dashboard, view)]
     empty = [answer.panel.title for answer in answers if answer.status in {"empty", "failed"}]
     note = f"{number_words(len(answers))} panels" + (f", {len(empty)} without anything to show" if empty else "")

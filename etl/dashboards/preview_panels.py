@@ -8,6 +8,7 @@ from typing import Any
 
 from etl.dashboards.colours import GREY, LIGHT_GREY, PALETTE
 from etl.dashboards.drawing import Rows, as_shares, field_words, parts_by_name, read_rows, time_series
+from etl.dashboards.otherwise import differences, shape_differences
 from etl.dashboards.panels import Answer, Panel
 from etl.report.charts import Frame, horizontal_bars, lines, ring, stacked_area, stacked_bars
 from etl.report.data import Timeline
@@ -56,13 +57,25 @@ def draw_panel(answer: Answer, dashboard: str, place: int, colours: Colours) -> 
         f"--share:{100 * panel.w / 48:.1f}%"
     )
     title = "" if panel.kind == "markdown" else f"<h3>{escape(plain_line(panel.title))}</h3>"
-    inside = _inside(answer, f"{dashboard}-{place}", colours)
+    inside = _notes(answer) + _inside(answer, f"{dashboard}-{place}", colours)
     scrolls = panel.kind in {"table", "search", "heatmap"}
     attributes = 'class="panel rows" tabindex="0"' if scrolls else 'class="panel"'
     if panel.kind == "pie" or (panel.kind in _CHARTS and answer.step is not None):
         # A picture that can be made smaller where its legend needs the room; bars in rows scroll.
         attributes = 'class="panel fitted"'
     return f'<figure {attributes} style="{where}">{title}{inside}</figure>'
+
+
+def _notes(answer: Answer) -> str:
+    """What is seen otherwise in Dashboards, and a time range that only this panel has."""
+    panel = answer.panel
+    notes = [f"Its own time range: {' to '.join(panel.time_range)}."] if panel.time_range else []
+    told = _otherwise(differences(panel)) if answer.status == "filled" else ""
+    return "".join(f'<p class="soft">{escape(plain_line(note))}</p>' for note in notes) + told
+
+
+def _otherwise(found: Sequence[str]) -> str:
+    return f'<p class="soft">Dashboards {escape(plain_line("; ".join(found), 400))}.</p>' if found else ""
 
 
 def _inside(answer: Answer, identifier: str, colours: Colours) -> str:
@@ -107,8 +120,10 @@ def _leads_somewhere_plain(url: str) -> bool:
 
 
 def _chosen(panel: Panel) -> Mapping[str, str]:
-    colours = json.loads(panel.item["attributes"].get("uiStateJSON", "{}")).get("vis", {}).get("colors", {})
-    return {str(name): str(colour) for name, colour in colours.items()}
+    """Colours by name: those of the visualization, over them those that the dashboard keeps for this panel."""
+    kept = [json.loads(panel.item["attributes"].get("uiStateJSON", "{}")), panel.own]
+    found = [state.get("vis", {}).get("colors", {}) for state in kept]
+    return {str(name): str(colour) for colours in found for name, colour in colours.items()}
 
 
 def _legend(names: Sequence[str], colours: Mapping[str, str], metrics: Sequence[str] = ()) -> str:
@@ -144,7 +159,13 @@ def _chart(panel: Panel, rows: Rows, identifier: str, colours: Colours) -> str:
         f'<div class="{size}">{horizontal_bars(frame, bars, classes)}</div>'
         for size, frame in _frames(panel, identifier, described, rows=len(bars))
     ]
-    return _legend(names, classes, rows.metrics) + "".join(drawn)
+    parts = max((len(parts) for _, parts in bars), default=0)
+    notes = (
+        ""
+        if panel.kind == "tagcloud"
+        else _otherwise(shape_differences(panel, "histogram", in_time=False, parts=parts))
+    )
+    return _legend(names, classes, rows.metrics) + notes + "".join(drawn)
 
 
 def _timeline(panel: Panel, rows: Rows, identifier: str, colours: Colours) -> str:
@@ -153,27 +174,36 @@ def _timeline(panel: Panel, rows: Rows, identifier: str, colours: Colours) -> st
     if not timeline.starts or not names:
         return '<p class="nothing">There is nothing to draw.</p>'
     classes = colours.choose(names, _chosen(panel))
-    params = panel.state.get("params", {})
-    shares = any(axis.get("scale", {}).get("mode") == "percentage" for axis in params.get("valueAxes", []))
+    shape, shares = _shape(panel, len(names))
     described = f"{', '.join(names[:_MOST_NAMES])} over time"
     drawn = []
     for size, frame in _frames(panel, identifier, described):
-        drawn.append(f'<div class="{size}">{_draw_timeline(panel, rows, timeline, frame, classes, shares)}</div>')
+        picture = _draw_timeline(rows, as_shares(timeline) if shares else timeline, frame, classes, shape, shares)
+        drawn.append(f'<div class="{size}">{picture}</div>')
     nothing = not any(value for series in timeline.series for value in series.values)
     note = '<p class="soft">Every value is 0, or missing.</p>' if nothing else ""
+    note += _otherwise(shape_differences(panel, shape, in_time=True, parts=1 if shares else len(names)))
     return _legend(names, classes, rows.metrics) + note + "".join(drawn)
 
 
+def _shape(panel: Panel, parts: int) -> tuple[str, bool]:
+    """As what a timeline is drawn ('histogram', 'area' or 'line'), and whether it shows shares of each period."""
+    params = panel.state.get("params", {})
+    if any(axis.get("scale", {}).get("mode") == "percentage" for axis in params.get("valueAxes", [])):
+        return "histogram", True
+    stacked = all(series.get("mode") == "stacked" for series in params.get("seriesParams", []))
+    if panel.kind in {"histogram", "horizontal_bar"} and (stacked or parts == 1):
+        return "histogram", False
+    return "area" if panel.kind == "area" and stacked else "line", False
+
+
 def _draw_timeline(
-    panel: Panel, rows: Rows, timeline: Timeline, frame: Frame, classes: Mapping[str, str], shares: bool
+    rows: Rows, timeline: Timeline, frame: Frame, classes: Mapping[str, str], shape: str, shares: bool
 ) -> str:
-    words = rows.words[0]
-    if shares:
-        return stacked_bars(frame, as_shares(timeline), classes, share_words)
-    stacked = all(series.get("mode") == "stacked" for series in panel.state.get("params", {}).get("seriesParams", []))
-    if panel.kind in {"histogram", "horizontal_bar"} and (stacked or len(timeline.series) == 1):
+    words = share_words if shares else rows.words[0]
+    if shape == "histogram":
         return stacked_bars(frame, timeline, classes, words)
-    if panel.kind == "area" and stacked:
+    if shape == "area":
         return stacked_area(frame, timeline, classes, words)
     highest = max((value for series in timeline.series for value in series.values if value is not None), default=0)
     # Shares are told on a scale to 100 %; anything else to the highest value.

@@ -1,79 +1,59 @@
 """A panel as the search that Dashboards would send: for checks and previews without Dashboards."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
-from etl.dashboards.checking import BUCKETS, PIPELINES
+from etl.dashboards.checking import BUCKETS, PIPELINES, find_metric, pattern_fields
+from etl.dashboards.intervals import Interval, number_interval, read_interval
 from etl.dashboards.saved_objects import SavedObject, search_source
 from etl.errors import ConfigurationError
 
 MISSING = "__missing__"
 """The key of a part for documents without the field, as Dashboards asks for it; a panel shows its label."""
 
-_AUTO_STEPS = (
-    (timedelta(days=4), "hour"),
-    (timedelta(days=90), "day"),
-    (timedelta(days=700), "week"),
-    (timedelta(days=5000), "month"),
-)
-"""Longest time range -> the calendar interval that keeps `auto` near fifty to a hundred buckets."""
+Json = dict[str, Any]
 
-_INTERVALS = {"h": "hour", "d": "day", "w": "week", "M": "month", "y": "year"}
+_WHOLE = frozenset({"byte", "short", "integer", "long"})
 _METRICS = frozenset({"avg", "sum", "min", "max", "cardinality"})
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "M": 2_629_746, "y": 31_556_952}
-_MOMENT = re.compile(r"now(?:(?P<sign>[+-])(?P<count>\d{1,5})(?P<unit>[smhdwMy]))?(?:/(?P<round>[smhdwMy]))?")
-
-_DATE = re.compile(r"\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:\d\d)?)?")
-"""What both OpenSearch (`strict_date_optional_time`, in which `time_filter` sends it) and Python read alike."""
 
 
-def read_moment(words: str, now: datetime, *, end: bool = False) -> datetime:
-    """The moment that words such as 'now', 'now-2y', 'now-7d/d' or '2026-03-04' say.
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What aggregations depend on besides themselves.
 
-    A rounding leads to the beginning of its hour, day or week; end: to that of the next one, as OpenSearch takes it at
-    the end of a range (a day without its time as well), so that 'now/d' to 'now/d' is today.
-
-    Raises:
-        ConfigurationError: it is none.
+    span: the length of the time range shown; pattern: of the index asked, None where it is not known; bounds: what
+    `bounds_body` found, by the id of the aggregation.
     """
-    found = _MOMENT.fullmatch(words)
-    with suppress(ValueError, OverflowError):
-        if _DATE.fullmatch(words) is not None:
-            moment = datetime.fromisoformat(words)
-            if end and len(words) == len("2026-03-04"):
-                moment += timedelta(days=1)
-            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        if found is not None:
-            moment = now
-            if found["count"] is not None:
-                distance = timedelta(seconds=int(found["count"]) * _UNITS[found["unit"]])
-                moment = now - distance if found["sign"] == "-" else now + distance
-            return _rounded(moment, found["round"], end=end) if found["round"] else moment
-    raise ConfigurationError(
-        f"{words!r} is no time: write it like now, now-2y, now-30d, 2026-03-04 or 2026-03-04T12:00"
-    )
+
+    span: timedelta = timedelta(days=730)
+    pattern: SavedObject | None = None
+    bounds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def interval(self, params: Mapping[str, Any]) -> Interval:
+        """How wide the bars of a `date_histogram` are; along another field than the time always as asked."""
+        on_time = self.pattern is None or self.pattern["attributes"].get("timeFieldName") == params["field"]
+        return read_interval(params, self.span, scaled=on_time)
+
+    def kind(self, name: str) -> str:
+        """The kind of a field, 'string' where the pattern does not know it."""
+        return str(self._field(name).get("type", "string"))
+
+    def is_whole(self, name: str) -> bool:
+        """Whether a field holds integers."""
+        return set(self._field(name).get("esTypes", ())) <= _WHOLE
+
+    def _field(self, name: str) -> Mapping[str, Any]:
+        return pattern_fields(self.pattern).get(name, {}) if self.pattern is not None else {}
 
 
-def _rounded(moment: datetime, unit: str, *, end: bool) -> datetime:
-    """The beginning of the unit that `moment` is in (a week begins on Monday); end: of the next one."""
-    if unit in "smh":
-        first = moment - timedelta(seconds=moment.timestamp() % _UNITS[unit])
-        return first + timedelta(seconds=_UNITS[unit]) if end else first
-    first = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-    if unit == "w":
-        first -= timedelta(days=first.weekday())
-    elif unit in "My":
-        first = first.replace(day=1, month=first.month if unit == "M" else 1)
-    if not end:
-        return first
-    if unit in "dw":
-        return first + timedelta(seconds=_UNITS[unit])
-    # The first of a month and 31 days are in the next month; the first of January and 366 in the next January.
-    return (first + timedelta(days=31 if unit == "M" else 366)).replace(day=1)
+def enabled_parts(state: Mapping[str, Any]) -> tuple[list[Json], list[Json]]:
+    """The aggregations that are switched on: those that part documents, outermost first, and the metrics."""
+    enabled = [agg for agg in state["aggs"] if agg.get("enabled", True)]
+    return [agg for agg in enabled if agg["type"] in BUCKETS], [agg for agg in enabled if agg["type"] not in BUCKETS]
 
 
 def time_filter(field: str, start: str, end: str) -> dict[str, Any]:
@@ -93,24 +73,23 @@ def search_body(
     *,
     query: Mapping[str, Any] | None = None,
     filters: Sequence[Mapping[str, Any]] = (),
-    span: timedelta = timedelta(days=730),
+    scope: Scope | None = None,
 ) -> dict[str, Any]:
     """The body of a `_search` for a visualization's `visState`, hits left out.
 
-    query: {'query': …, 'language': 'lucene'}; filters: filters as saved objects hold them (`meta.negate`, `query`);
-    span: the time range shown, which decides what the interval 'auto' is. The time range itself is a filter, too.
+    query: {'query': …, 'language': 'lucene'}; filters: filters as saved objects hold them (`meta.negate`, `query`); the
+    time range is one of them.
 
     Raises:
         ConfigurationError: a part that cannot be told in a search without Dashboards (kuery, another aggregation).
     """
-    enabled = [agg for agg in state["aggs"] if agg.get("enabled", True)]
-    metrics = [agg for agg in enabled if agg["type"] not in BUCKETS]
-    buckets = [agg for agg in enabled if agg["type"] in BUCKETS]
+    scope = scope or Scope()
+    buckets, metrics = enabled_parts(state)
     inner: dict[str, Any] = {}
     for agg in metrics:
-        inner.update(_metric(agg, span))
+        inner.update(_metric(agg, metrics, scope))
     for agg in reversed(buckets):
-        level: dict[str, Any] = {agg["id"]: _bucket(agg, metrics, span)}
+        level: dict[str, Any] = {agg["id"]: _bucket(agg, metrics, scope)}
         if inner:
             level[agg["id"]].setdefault("aggs", {}).update(inner)
         inner = level
@@ -133,12 +112,19 @@ def saved_search_body(item: SavedObject, filters: Sequence[Mapping[str, Any]] = 
 
 
 def panel_body(
-    item: SavedObject, filters: Sequence[Mapping[str, Any]] = (), span: timedelta = timedelta(days=730)
+    item: SavedObject, filters: Sequence[Mapping[str, Any]] = (), scope: Scope | None = None
 ) -> dict[str, Any]:
     """The body of a `_search` for a saved visualization, its own query and filters included, with the dashboard's."""
     source = search_source(item)
     state = json.loads(item["attributes"]["visState"])
-    return search_body(state, query=source.get("query"), filters=[*source.get("filter", []), *filters], span=span)
+    return search_body(state, query=source.get("query"), filters=[*source.get("filter", []), *filters], scope=scope)
+
+
+def bounds_body(body: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The search for the least and highest values that the bars of a `histogram` depend on; None without one."""
+    fields = {agg["id"]: agg["params"]["field"] for agg in enabled_parts(state)[0] if agg["type"] == "histogram"}
+    asked = {identifier: {"stats": {"field": name}} for identifier, name in fields.items()}
+    return {"size": 0, "query": body["query"], "aggs": asked} if asked else None
 
 
 def query_clause(query: Mapping[str, Any] | None, filters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -184,44 +170,48 @@ def controls_body(state: Mapping[str, Any], filters: Sequence[Mapping[str, Any]]
     return {"size": 0, "track_total_hits": True, "query": query_clause(None, filters), "aggs": aggregations}
 
 
-def _metric(agg: Mapping[str, Any], span: timedelta) -> dict[str, Any]:
+def _metric(agg: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], scope: Scope) -> dict[str, Any]:
     """The aggregation of a metric by its id, and what it needs beside it; empty for a count."""
     params, identifier, kind = agg["params"], agg["id"], agg["type"]
     if kind == "count":
         return {}
-    if kind in _METRICS:
-        return {identifier: {kind: {"field": params["field"]}}}
-    if kind in {"median", "percentiles"}:
-        return {identifier: {"percentiles": {"field": params["field"], "percents": _percents(agg)}}}
-    if kind == "percentile_ranks":
-        return {identifier: {"percentile_ranks": {"field": params["field"], "values": params["values"]}}}
-    if kind == "std_dev":
-        return {identifier: {"extended_stats": {"field": params["field"]}}}
-    if kind == "top_hits":
-        order = [{params["sortField"]: {"order": params.get("sortOrder", "desc")}}]
-        return {identifier: {"top_hits": {"size": int(params["size"]), "sort": order, "_source": [_stored(params)]}}}
     if kind in PIPELINES:
-        return _pipeline(agg, span)
-    raise ConfigurationError(f"the metric {kind!r} cannot be told as a search here")
+        return _pipeline(agg, metrics, scope)
+    if kind in _METRICS:
+        name, asked = kind, {"field": params["field"]}
+    elif kind in {"median", "percentiles"}:
+        name, asked = "percentiles", {"field": params["field"], "percents": percents(agg)}
+    elif kind == "percentile_ranks":
+        name, asked = kind, {"field": params["field"], "values": params["values"]}
+    elif kind == "std_dev":
+        name, asked = "extended_stats", {"field": params["field"]}
+    elif kind == "top_hits":
+        order = [{params["sortField"]: {"order": params.get("sortOrder", "desc")}}]
+        name, asked = kind, {"size": int(params["size"]), "sort": order, "_source": [_stored(params)]}
+    else:
+        raise ConfigurationError(f"the metric {kind!r} cannot be told as a search here")
+    return {identifier: {name: _with_json(asked, params)}}
 
 
-def _pipeline(agg: Mapping[str, Any], span: timedelta) -> dict[str, Any]:
+def _pipeline(agg: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], scope: Scope) -> dict[str, Any]:
     params, identifier = agg["params"], agg["id"]
     inner = params.get("customMetric")
     if "customBucket" in params:
         bucket, metric = params["customBucket"], inner
         path = bucket["id"] + (f">{metric['id']}" if metric["type"] != "count" else ">_count")
         return {
-            bucket["id"]: {**_bucket(bucket, [], span), "aggs": _metric(metric, span)},
+            bucket["id"]: {**_bucket(bucket, [], scope), "aggs": _metric(metric, metrics, scope)},
             identifier: {agg["type"]: {"buckets_path": path}},
         }
-    if inner is not None:
-        path = inner["id"] if inner["type"] != "count" else "_count"
-        return {**_metric(inner, span), identifier: {agg["type"]: {"buckets_path": path}}}
-    return {identifier: {agg["type"]: {"buckets_path": params["metricAgg"]}}}
+    followed = inner or find_metric(params["metricAgg"], metrics) or {"type": ""}
+    path = "_count" if followed["type"] == "count" else inner["id"] if inner else params["metricAgg"]
+    asked = {"buckets_path": path, **{name: params[name] for name in ("window", "script") if params.get(name)}}
+    beside = _metric(inner, metrics, scope) if inner else {}
+    return {**beside, identifier: {agg["type"]: _with_json(asked, params)}}
 
 
-def _percents(agg: Mapping[str, Any]) -> list[float]:
+def percents(agg: Mapping[str, Any]) -> list[float]:
+    """Which percentiles a metric asks for."""
     return [50] if agg["type"] == "median" else list(agg["params"].get("percents", (1, 5, 25, 50, 75, 95, 99)))
 
 
@@ -230,52 +220,80 @@ def _stored(params: Mapping[str, Any]) -> str:
     return str(params["field"]).removesuffix(".keyword")
 
 
-def _bucket(agg: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], span: timedelta) -> dict[str, Any]:
+def _with_json(asked: Json, params: Mapping[str, Any]) -> Json:
+    """What is asked with the editor's *JSON input* besides: null takes something out, what is no JSON is ignored."""
+    own: object = None
+    with suppress(ValueError):
+        own = json.loads(params.get("json") or "{}")
+    both = {**asked, **own} if isinstance(own, dict) else asked
+    return {name: value for name, value in both.items() if value is not None}
+
+
+def _bucket(agg: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], scope: Scope) -> dict[str, Any]:
     """The aggregation of a bucket, without what is inside."""
     params, kind = agg["params"], agg["type"]
     if kind == "terms":
-        return _terms(params, metrics, span)
+        return _terms(params, metrics, scope)
     if kind == "filters":
-        named = {entry["label"] or entry["input"]["query"]: entry["input"] for entry in params["filters"]}
-        return {"filters": {"filters": {label: query_clause(query, ()) for label, query in named.items()}}}
+        return {"filters": {"filters": filters_by_name(params)}}
     if kind in {"range", "date_range"}:
-        return {kind: {"field": params["field"], "ranges": params["ranges"]}}
-    if kind == "histogram":
-        least = 0 if params.get("min_doc_count") else 1
-        return {kind: {"field": params["field"], "interval": float(params["interval"]), "min_doc_count": least}}
-    if kind == "significant_terms":
-        return {kind: {"field": params["field"], "size": params["size"]}}
-    return {
-        kind: {
-            "field": params["field"],
-            "calendar_interval": calendar_interval(params, span),
-            "time_zone": "UTC",
-            "min_doc_count": params.get("min_doc_count", 1),
-        }
-    }
+        ranges = [{end: value for end, value in part.items() if value not in {None, ""}} for part in params["ranges"]]
+        asked = {"field": params["field"], "ranges": ranges}
+    elif kind == "histogram":
+        asked = _histogram(agg, scope)
+    elif kind == "significant_terms":
+        asked = {"field": params["field"], "size": params["size"], **_patterns(params, scope)}
+    else:
+        least = params.get("min_doc_count", 1)
+        asked = {"field": params["field"], **scope.interval(params).clause, "time_zone": "UTC", "min_doc_count": least}
+    return {kind: _with_json(asked, params)}
 
 
-def calendar_interval(params: Mapping[str, Any], span: timedelta) -> str:
-    """How wide the bars of a `date_histogram` are over a time range: 'hour', 'day', 'week', 'month' or 'year'."""
-    chosen = _INTERVALS.get(params["interval"])
-    return chosen or next((step for limit, step in _AUTO_STEPS if span <= limit), "year")
+def filters_by_name(params: Mapping[str, Any]) -> dict[str, Json]:
+    """The queries of a `filters` by the names that Dashboards shows, in their order."""
+    named = {entry.get("label") or entry["input"]["query"] or "*": entry["input"] for entry in params["filters"]}
+    return {name: query_clause(query, ()) for name, query in named.items()}
 
 
-def _terms(params: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], span: timedelta) -> dict[str, Any]:
-    key = params["orderBy"]
+def _histogram(agg: Mapping[str, Any], scope: Scope) -> Json:
+    params, found = agg["params"], scope.bounds.get(agg["id"], {})
+    low, high = (float(found.get(end) or 0) for end in ("min", "max"))
+    width = number_interval(params, low, high, whole=scope.is_whole(params["field"]))
+    asked = {"field": params["field"], "interval": width, "min_doc_count": 0 if params.get("min_doc_count") else 1}
+    bounds = params.get("extended_bounds") or {}
+    if params.get("has_extended_bounds") and all(bounds.get(end) not in {None, ""} for end in ("min", "max")):
+        asked["extended_bounds"] = {end: bounds[end] for end in ("min", "max")}
+    return asked
+
+
+def _terms(params: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], scope: Scope) -> dict[str, Any]:
+    key = params.get("orderBy") or "_count"
     beside: dict[str, Any] = {}
-    ordered_by = {metric["id"]: metric for metric in metrics}.get(key)
-    if key == "custom":
-        ordered_by = params["orderAgg"]
-        key = ordered_by["id"]
+    ordered_by = params.get("orderAgg") or find_metric(key, metrics)
     if ordered_by is not None:
+        key = ordered_by["id"] if params.get("orderAgg") else key
         # Beside every part that is ordered by it, not only the innermost.
-        beside = _metric(ordered_by, span)
-    if ordered_by is not None and ordered_by["type"] == "count":
-        key = "_count"
-    elif ordered_by is not None and ordered_by["type"] in {"median", "percentiles"}:
-        key = f"{key}.{_percents(ordered_by)[0]:g}"
-    body = {"field": params["field"], "size": params["size"], "order": {key: params["order"]}}
-    if params.get("missingBucket"):
-        body["missing"] = MISSING
-    return {"terms": body, "aggs": beside} if beside else {"terms": body}
+        beside = _metric(ordered_by, metrics, scope)
+        if ordered_by["type"] == "count":
+            key = "_count"
+        elif ordered_by["type"] in {"median", "percentiles"} and key == ordered_by["id"]:
+            key = f"{key}.{percents(ordered_by)[0]:g}"
+    asked = {"field": params["field"], "size": params.get("size", 5), "order": {key: params.get("order", "desc")}}
+    if params.get("missingBucket") and scope.kind(params["field"]) == "string":
+        asked["missing"] = MISSING
+    terms = {"terms": _with_json({**asked, **_patterns(params, scope)}, params)}
+    return {**terms, "aggs": beside} if beside else terms
+
+
+def _patterns(params: Mapping[str, Any], scope: Scope) -> Json:
+    """Which values a part is made of, and of which not: a pattern for words, a list for numbers."""
+    asked: Json = {}
+    kind = scope.kind(params["field"])
+    for name in ("include", "exclude"):
+        value = params.get(name)
+        value = value.get("pattern") if isinstance(value, dict) else value
+        if value and isinstance(value, str) and kind == "string":
+            asked[name] = value
+        elif value and isinstance(value, list) and kind == "number":
+            asked[name] = [number for number in value if isinstance(number, int | float)]
+    return asked

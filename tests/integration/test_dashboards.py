@@ -5,19 +5,22 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
+from statistics import fmean, pstdev
 from typing import Any
 
 import pytest
 import requests
 
-from etl.dashboards.drawing import as_shares, read_rows, time_series
+from etl.dashboards.drawing import Rows, as_shares, read_rows, time_series
 from etl.dashboards.panels import Search, View, ask_dashboard, read_dashboards
 from etl.dashboards.preview import Preview, render_preview
 from etl.dashboards.saved_objects import SavedObject, read_saved_objects, search_source, with_prefix
-from etl.dashboards.search import panel_body, query_clause, saved_search_body
+from etl.dashboards.search import Scope, panel_body, query_clause, saved_search_body
 from etl.demo import sample_path
 from etl.resources import resource_folder
 
@@ -281,7 +284,7 @@ def test_open_issues_are_the_mean_of_daily_sums_over_repositories_in_bars_of_a_w
     server: str, objects: list[SavedObject]
 ) -> None:
     item = panel(objects, "open")
-    found = ask(server, item, panel_body(item, dashboard_filters(objects), span=timedelta(days=365)))
+    found = ask(server, item, panel_body(item, dashboard_filters(objects), Scope(timedelta(days=365))))
     weeks = [week["3"]["buckets"][0]["1"]["value"] for week in found["aggregations"]["2"]["buckets"]]
     assert weeks == [10 + 3 + 5, 10 + 10 + 5]
 
@@ -355,6 +358,198 @@ def test_what_fills_the_controls_is_there(server: str, objects: list[SavedObject
             "aggs": {"values": {"terms": {"field": field, "size": 100}}},
         }
         assert len(ask(server, item, body)["aggregations"]["values"]["buckets"]) >= 2, field
+
+
+class Edited:
+    """A panel as a person might leave it in the editor: its aggregations asked of a server, and what they must bring.
+
+    documents: those that it counts, to be counted by hand: of one task, none that vanished.
+    """
+
+    def __init__(self, server: str, objects: list[SavedObject]) -> None:
+        self.search = searching(server)
+        self.objects: list[SavedObject] = json.loads(json.dumps(objects))
+        self.documents = [d for d in classifications() if d["task"] == "issue_kind" and not d["vanished"]]
+
+    def rows(self, *buckets: dict[str, Any], metrics: Sequence[dict[str, Any]] = (), start: str = "2025-01-01") -> Rows:
+        """The rows of a table with these buckets; without metrics the number of documents."""
+        item = panel(self.objects, "repository-table")
+        state = {"type": "table", "params": {}, "aggs": [*(metrics or [metric("1", "count")]), *buckets]}
+        item["attributes"]["visState"] = json.dumps(state)
+        (board,) = [board for board in read_dashboards(self.objects) if board.item["id"].endswith("-trends")]
+        answers = ask_dashboard(board, self.search, NOW, View(start=start, end="2026-07-01"))
+        (found,) = [answer for answer in answers if answer.panel.item["id"] == item["id"]]
+        assert found.status == "filled", found.words
+        return read_rows(found)
+
+    def counts(self, *buckets: dict[str, Any], start: str = "2025-01-01") -> list[tuple[Any, ...]]:
+        """Each row's keys and its number of documents."""
+        return [(*row.keys, row.values[0]) for row in self.rows(*buckets, start=start).rows]
+
+
+@pytest.fixture
+def edited(server: str, objects: list[SavedObject]) -> Edited:
+    return Edited(server, objects)
+
+
+def metric(identifier: str, kind: str, **params: Any) -> dict[str, Any]:
+    return {"id": identifier, "type": kind, "schema": "metric", "params": params}
+
+
+def part(identifier: str, kind: str, **params: Any) -> dict[str, Any]:
+    return {"id": identifier, "type": kind, "schema": "bucket", "params": params}
+
+
+def terms(identifier: str, field: str, **params: Any) -> dict[str, Any]:
+    return part(identifier, "terms", **{"field": field, "orderBy": "1", "order": "desc", "size": 2} | params)
+
+
+def largest(documents: list[dict[str, Any]], field: str, size: int) -> list[tuple[str, list[dict[str, Any]]]]:
+    """The documents by a field's largest values, those of all others last."""
+    counted = Counter(str(d[field]) for d in documents)
+    names = sorted(counted, key=lambda name: (-counted[name], name))[:size]
+    parts = [(name, [d for d in documents if d[field] == name]) for name in names]
+    rest = [d for d in documents if d[field] not in names]
+    return [*parts, ("Other", rest)] if rest else parts
+
+
+def month(document: dict[str, Any]) -> str:
+    return f"{document['created_at'][:7]}-01"
+
+
+def test_other_values_are_counted_in_a_part_of_their_own_inside_each_part(edited: Edited) -> None:
+    found = edited.counts(
+        part("2", "date_histogram", field="created_at", interval="M"),
+        terms("3", "repository", size=1, otherBucket=True),
+        terms("4", "primary_category", otherBucket=True, otherBucketLabel="Other"),
+    )
+    expected = []
+    for name in sorted({month(d) for d in edited.documents}):
+        for repository, inner in largest([d for d in edited.documents if month(d) == name], "repository", 1):
+            parts = largest(inner, "primary_category", 2)
+            expected += [(name, repository, category, len(documents)) for category, documents in parts]
+    assert found == expected
+    assert sum(row[-1] for row in found) == len(edited.documents)
+    assert any(row[1:3] == ("Other", "Other") for row in found)
+
+
+@pytest.mark.parametrize(
+    ("outer", "key"),
+    [
+        (
+            part("2", "range", field="number", ranges=[{"to": 100}, {"from": 100}]),
+            lambda d: "< 100" if d["number"] < 100 else "≥ 100",
+        ),
+        (part("2", "histogram", field="number", interval=100), lambda d: f"{d['number'] // 100 * 100}"),
+        (
+            part("2", "filters", filters=[{"input": {"query": "state:open", "language": "lucene"}, "label": ""}]),
+            lambda d: "state:open" if d["state"] == "open" else None,
+        ),
+        (terms("2", "reviewed", orderBy="_key"), lambda d: str(d["reviewed"]).lower()),
+        (terms("2", "category_given", missingBucket=True), lambda d: d.get("category_given", "Missing")),
+    ],
+    ids=["range", "histogram", "filters", "boolean", "missing"],
+)
+def test_other_values_are_counted_in_parts_of_every_kind(edited: Edited, outer: dict[str, Any], key: Any) -> None:
+    found = edited.counts(outer, terms("3", "primary_category", otherBucket=True))
+    expected = {
+        (name, category): len(inner)
+        for name in {key(d) for d in edited.documents} - {None}
+        for category, inner in largest([d for d in edited.documents if key(d) == name], "primary_category", 2)
+    }
+    assert {row[:2]: row[2] for row in found} == expected
+    assert len(found) == len(expected)
+
+
+def test_documents_without_the_field_have_a_part_with_its_own_label_or_are_other_ones(edited: Edited) -> None:
+    given = sum("category_given" in d for d in edited.documents)
+    without = len(edited.documents) - given
+    params = {"missingBucket": True, "missingBucketLabel": "(nobody said)", "otherBucket": True}
+    both = [("(nobody said)", without), ("bug", given)]
+    assert edited.counts(terms("2", "category_given", **params)) == both
+    assert edited.counts(terms("2", "category_given", size=1, **params)) == [both[0], ("Other", given)]
+    upwards = terms("2", "category_given", size=1, **{**params, "order": "asc"})
+    assert edited.counts(upwards) == [("bug", given), ("Other", without)]
+    assert edited.counts(terms("2", "category_given", otherBucket=True)) == [("bug", given)]
+
+
+def test_values_are_taken_in_and_left_out_by_a_pattern(edited: Edited) -> None:
+    counted = Counter(d["primary_category"] for d in edited.documents)
+    named = terms("2", "primary_category", size=9, orderBy="_key", order="asc", include="[b-q].*", exclude="q.*")
+    assert edited.counts(named) == [("bug", counted["bug"]), ("feature", counted["feature"])]
+    found = edited.counts(terms("2", "primary_category", size=9, exclude="bug", otherBucket=True))
+    assert found[-1] == ("Other", counted.pop("bug"))
+    assert dict(found[:-1]) == counted
+
+
+def test_parts_are_ordered_by_name_by_a_metric_or_by_one_that_is_not_shown(edited: Edited) -> None:
+    def named(**params: Any) -> dict[str, Any]:
+        return terms("2", "primary_category", **{"size": 9} | params)
+
+    names = sorted(CATEGORIES)
+    assert [row[0] for row in edited.counts(named(orderBy="_key", order="asc"))] == names
+    newest = {name: max(d["created_at"] for d in edited.documents if d["primary_category"] == name) for name in names}
+    by_age = {"id": "2-orderAgg", "type": "max", "params": {"field": "created_at"}}
+    found = edited.counts(named(orderBy="custom", orderAgg=by_age))
+    assert [row[0] for row in found] == sorted(names, key=lambda name: newest[name], reverse=True)
+    upwards = edited.rows(named(order="asc"), metrics=[metric("1", "avg", field="number")])
+    values: list[Any] = [row.values[0] for row in upwards.rows]
+    assert values == sorted(values)
+    ranks = metric("1", "percentile_ranks", field="number", values=[50, 150])
+    values = [row.values[1] for row in edited.rows(named(orderBy="1.150"), metrics=[ranks]).rows]
+    assert values == sorted(values, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("interval", "hours"), [("12h", 12), ("2d", 48), ("6h", 3), ("24h", 24), ("custom", 36), ("auto", 12)]
+)
+def test_bars_are_as_wide_as_was_asked_for(edited: Edited, interval: str, hours: int) -> None:
+    """Of six hours there would be 124, more than the hundred at which Dashboards takes an interval of its own."""
+    params = {"field": "created_at", "interval": interval, "customInterval": "36h"}
+    found = edited.rows(part("2", "date_histogram", **params), start="2026-06-01")
+    shown = [datetime.fromisoformat(d["created_at"]) for d in edited.documents if d["created_at"] >= "2026-06-01"]
+    bars = Counter(moment.timestamp() // (3600 * hours) * 3600 * hours for moment in shown)
+    assert {row.moment.timestamp(): row.values[0] for row in found.rows if row.moment} == bars
+    starts = time_series(found).starts
+    assert {later - earlier for earlier, later in pairwise(starts)} == {timedelta(hours=hours)}
+
+
+def test_bars_in_part_are_dropped_where_the_editor_says_so_and_others_stay_as_they_are(edited: Edited) -> None:
+    bars = {"field": "created_at", "interval": "10d"}
+    inner = terms("3", "primary_category", size=1, otherBucket=True)
+    every = edited.counts(part("2", "date_histogram", **bars), inner, start="2026-05-01")
+    whole = edited.counts(part("2", "date_histogram", **bars, drop_partials=True), inner, start="2026-05-01")
+    starts = sorted({row[0] for row in every})
+    assert (starts[0], starts[-1]) == ("2026-04-27", "2026-06-26")
+    assert whole == [row for row in every if row[0] in starts[1:-1]]
+    assert "Other" in {row[1] for row in whole}
+
+
+def test_bars_of_numbers_are_as_wide_as_their_spread_asks_for(edited: Edited) -> None:
+    found = edited.counts(part("2", "histogram", field="number", interval="auto"))
+    numbers = [d["number"] for d in edited.documents]
+    assert 200 < max(numbers) - min(numbers) < 500, "else bars of five would not be those that fit"
+    assert found == [(f"{low}", count) for low, count in sorted(Counter(n // 5 * 5 for n in numbers).items())]
+
+
+def test_every_percentile_and_both_bounds_of_a_deviation_have_a_column(edited: Edited) -> None:
+    numbers = sorted(d["number"] for d in edited.documents)
+    percentiles = metric("1", "percentiles", field="number", percents=[25, 50, 99.9])
+    found = edited.rows(metrics=[percentiles, metric("2", "std_dev", field="number")])
+    assert found.metrics[:3] == tuple(f"{name} percentile of number" for name in ("25th", "50th", "99.9th"))
+    expected = [numbers[round(len(numbers) * share) - 1] for share in (0.25, 0.5, 0.999)]
+    assert found.rows[0].values[:3] == pytest.approx(expected, abs=4)
+    mean, deviation = fmean(numbers), pstdev(numbers)
+    assert found.rows[0].values[3:] == pytest.approx([mean - 2 * deviation, mean + 2 * deviation])
+
+
+def test_a_moving_average_follows_the_number_of_documents(edited: Edited) -> None:
+    script = "MovingFunctions.unweightedAvg(values)"
+    moving = metric("3", "moving_fn", metricAgg="1", window=2, script=script)
+    months = part("2", "date_histogram", field="created_at", interval="M", min_doc_count=0)
+    rows = edited.rows(months, metrics=[metric("1", "count"), moving]).rows
+    counts: list[Any] = [row.values[0] for row in rows]
+    assert [row.values[1] for row in rows][2:] == [sum(pair) / 2 for pair in pairwise(counts)][:-1]
 
 
 def issuetide(environment: dict[str, str], *words: str) -> "subprocess.CompletedProcess[str]":

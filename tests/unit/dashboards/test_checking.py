@@ -214,3 +214,11 @@ def test_a_dashboard_without_its_task_is_remarked_on_panel_by_panel(shipped: lis
     assert all("counts every task" in remark for remark in remarks)
     _set_query(shipped, "issuetide-share", "task:issue_kind AND NOT vanished:true")
     assert len(find_remarks(shipped)) == 11
+
+
+@pytest.mark.parametrize("order_by", ["1", "_key", "_count", "custom", "1.95", "1['99.9']"])
+def test_an_order_by_one_value_of_a_metric_is_no_problem(shipped: list[SavedObject], order_by: str) -> None:
+    item, state = visualization(shipped, "issuetide-share")
+    state["aggs"][1]["params"]["orderBy"] = order_by
+    item["attributes"]["visState"] = compact_json(state)
+    assert find_problems(shipped) == []

@@ -16,11 +16,12 @@ from etl.dashboards.checking import find_problems
 from etl.dashboards.drawing import read_rows, time_series
 from etl.dashboards.exporting import export_dashboards
 from etl.dashboards.importing import import_dashboards
+from etl.dashboards.moments import read_moment
 from etl.dashboards.panels import Answer, View, ask_dashboard, read_dashboards
 from etl.dashboards.preview import Preview, render_preview
 from etl.dashboards.preview_panels import render_markdown
 from etl.dashboards.saved_objects import SavedObject, compact_json, read_saved_objects
-from etl.dashboards.search import query_clause, read_moment
+from etl.dashboards.search import query_clause
 from etl.errors import ConfigurationError, UnavailableError
 from etl.resources import resource_folder
 from tests.loopback.dashboards import serve_dashboards

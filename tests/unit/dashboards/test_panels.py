@@ -1,6 +1,8 @@
 """Tests of what panels ask and of what counts as something to show."""
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,7 +10,7 @@ import pytest
 
 from etl.dashboards.build import build_saved_objects
 from etl.dashboards.panels import View, ask_dashboard, has_value, in_reading_order, read_dashboards
-from etl.dashboards.saved_objects import SavedObject, compact_json
+from etl.dashboards.saved_objects import SavedObject, compact_json, search_source
 from etl.errors import ConfigurationError, UnavailableError
 from tests.unit.dashboards.boards import answer
 
@@ -118,6 +120,67 @@ def test_a_type_that_only_dashboards_draws_is_told_and_not_asked(objects: list[S
     (board,) = read_dashboards(objects)
     (found,) = [found for found in ask_dashboard(board, Asked(), NOW) if found.status == "opaque"]
     assert "vega is drawn by Dashboards only" in found.words
+
+
+def _set_panel(objects: list[SavedObject], item_id: str, **own: Any) -> None:
+    """What a dashboard keeps for one of its panels."""
+    name = next(ref["name"] for ref in objects[-1]["references"] if ref["id"] == item_id)
+    panels = json.loads(objects[-1]["attributes"]["panelsJSON"])
+    next(panel for panel in panels if panel["panelRefName"] == name)["embeddableConfig"] = own
+    objects[-1]["attributes"]["panelsJSON"] = compact_json(panels)
+
+
+def _asked_of(objects: list[SavedObject], item_id: str) -> str:
+    """The search of one panel, as text."""
+    (board,) = read_dashboards(objects)
+    (panel,) = [panel for panel in board.panels if panel.item["id"] == item_id]
+    search = Asked()
+    list(ask_dashboard(replace(board, panels=(panel,)), search, NOW))
+    return compact_json([body for _, body in search.asked])
+
+
+def test_a_panel_with_a_time_range_of_its_own_is_asked_for_that(objects: list[SavedObject]) -> None:
+    _set_panel(objects, "issuetide-opened", timeRange={"from": "now-7d", "to": "now"})
+    told = _asked_of(objects, "issuetide-opened")
+    assert '"gte":"now-7d","lte":"now"' in told
+    assert '"fixed_interval":"3h"' in told
+    assert '"gte":"now-2y"' in _asked_of(objects, "issuetide-share")
+
+
+def test_a_time_range_that_nobody_can_read_fails_its_panel(objects: list[SavedObject]) -> None:
+    _set_panel(objects, "issuetide-opened", timeRange={"from": 7})
+    (board,) = read_dashboards(objects)
+    (found,) = [found for found in ask_dashboard(board, Asked(), NOW) if found.status == "failed"]
+    assert (found.panel.item["id"], "is no time" in found.words) == ("issuetide-opened", True)
+
+
+def test_the_dashboards_own_query_narrows_every_panel_but_the_controls(objects: list[SavedObject]) -> None:
+    source = {"query": {"query": "state:open", "language": "lucene"}, "filter": []}
+    objects[-1]["attributes"]["kibanaSavedObjectMeta"] = {"searchSourceJSON": compact_json(source)}
+    assert '"query":"state:open"' in _asked_of(objects, "issuetide-share")
+    source["query"] = {"query": "state : open", "language": "kuery"}
+    objects[-1]["attributes"]["kibanaSavedObjectMeta"] = {"searchSourceJSON": compact_json(source)}
+    (board,) = read_dashboards(objects)
+    answers = list(ask_dashboard(board, Asked(), NOW))
+    assert {found.panel.kind for found in answers if found.status != "failed"} == {"markdown", "input_control_vis"}
+
+
+def test_a_panel_made_from_a_saved_search_is_narrowed_by_it(objects: list[SavedObject]) -> None:
+    item = next(item for item in objects if item["id"] == "issuetide-share")
+    item["references"] = [{"type": "search", "id": "issuetide-low-confidence", "name": "search_0"}]
+    search = next(item for item in objects if item["type"] == "search")
+    source = {**search_source(search), "query": {"query": "confidence:<0.5", "language": "lucene"}}
+    search["attributes"]["kibanaSavedObjectMeta"] = {"searchSourceJSON": compact_json(source)}
+    assert '"query":"confidence:<0.5"' in _asked_of(objects, "issuetide-share")
+
+
+def test_bars_of_numbers_are_asked_for_their_bounds_first(objects: list[SavedObject]) -> None:
+    item = next(item for item in objects if item["id"] == "issuetide-share")
+    bars = {"id": "3", "type": "histogram", "params": {"field": "comments", "interval": "auto"}}
+    state = {"type": "histogram", "params": {}, "aggs": [{"id": "1", "type": "count", "params": {}}, bars]}
+    item["attributes"]["visState"] = compact_json(state)
+    told = _asked_of(objects, "issuetide-share")
+    assert told.index('"stats":{"field":"comments"}') < told.index('"histogram":{"field":"comments","interval":1')
 
 
 def test_a_time_range_that_ends_before_it_begins_is_refused(objects: list[SavedObject]) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from etl.dashboards.build import build_saved_objects
 from etl.dashboards.drawing import Row, Rows, as_shares, field_words, read_rows, time_series
+from etl.dashboards.intervals import Interval
 from etl.dashboards.panels import Answer, View, ask_dashboard, read_dashboards
 from etl.dashboards.preview import Preview, render_preview
 from etl.dashboards.preview_panels import Colours, draw_panel, render_markdown
@@ -192,7 +193,7 @@ def test_gaps_in_time_are_filled_and_shares_add_up_to_one() -> None:
 
 def test_a_time_axis_may_begin_on_a_leap_day() -> None:
     days = (datetime(2024, 2, 29, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC))
-    rows = Rows(("day",), ("Count",), (str,), tuple(Row((str(day),), (1,), day) for day in days), in_time=0)
+    rows = Rows(("day",), ("Count",), (str,), tuple(Row((str(day),), (1,), day) for day in days), 0, Interval(1, "y"))
     assert [str(start) for start in time_series(rows).starts] == ["2024-02-29", "2026-03-01"]
 
 
@@ -242,3 +243,176 @@ def test_a_missing_part_is_shown_by_its_label() -> None:
 
     found = next(f for f in ask_dashboard(board, without_model, NOW) if f.panel.item["id"] == "issuetide-models")
     assert {row.keys[1] for row in read_rows(found).rows} == {"(no model asked)", HOSTILE}
+
+
+def test_the_other_part_is_shown_by_its_label() -> None:
+    def others(_: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        return answer(body, name="__other__")
+
+    objects = build_saved_objects()["issuetide-trends"]
+    change(objects, "issuetide-share", {"otherBucketLabel": "all else"}, place=1)
+    (board,) = read_dashboards(objects)
+    found = next(f for f in ask_dashboard(board, others, NOW) if f.panel.item["id"] == "issuetide-share")
+    assert [row.keys for row in read_rows(found).rows] == [("all else",), (HOSTILE,)]
+
+
+def change(objects: list[SavedObject], item_id: str, params: Mapping[str, Any], place: int) -> None:
+    """Sets parameters of one aggregation of a panel."""
+    item = next(item for item in objects if item["id"] == item_id)
+    state = json.loads(item["attributes"]["visState"])
+    state["aggs"][place]["params"] |= params
+    item["attributes"]["visState"] = compact_json(state)
+
+
+def metric(kind: str, **params: Any) -> dict[str, Any]:
+    return {"id": "1", "type": kind, "schema": "metric", "params": {"field": "hours_to_close", **params}}
+
+
+def figures(kind: str, params: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, str]:
+    """What a metric of the editor shows, by its label."""
+    objects = build_saved_objects()["issuetide-trends"]
+    item = next(item for item in objects if item["id"] == "issuetide-figures")
+    item["attributes"]["visState"] = compact_json({"type": "metric", "aggs": [metric(kind, **params)], "params": {}})
+    (board,) = read_dashboards(objects)
+
+    def known(_: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {**answer(body), "aggregations": {"1": found}}
+
+    rows = read_rows(next(f for f in ask_dashboard(board, known, NOW) if f.panel.item["id"] == "issuetide-figures"))
+    told = zip(rows.metrics, rows.words, rows.rows[0].values, strict=True)
+    return {label: words(value) for label, words, value in told}
+
+
+def hits(*values: object) -> dict[str, Any]:
+    return {"hits": {"hits": [{"_source": {"hours_to_close": value}} for value in values]}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "params", "values", "told"),
+    [
+        ("avg", {}, {"value": 4}, {"Average hours_to_close": "4"}),
+        ("cardinality", {}, {"value": 3}, {"Unique count of hours_to_close": "3"}),
+        ("median", {"customLabel": "Half"}, {"values": {"50.0": 7}}, {"Half": "7"}),
+        (
+            "percentiles",
+            {"percents": [1, 50, 99.9]},
+            {"values": {"1.0": 2, "50.0": 4, "99.9": 8}},
+            {
+                "1st percentile of hours_to_close": "2",
+                "50th percentile of hours_to_close": "4",
+                "99.9th percentile of hours_to_close": "8",
+            },
+        ),
+        (
+            "percentile_ranks",
+            {"values": [5, 10], "customLabel": "Hours"},
+            {"values": {"5.0": 25, "10.0": None}},
+            {"Percentile rank 5 of Hours": "25%", "Percentile rank 10 of Hours": "\u2013"},
+        ),
+        (
+            "std_dev",
+            {},
+            {"count": 2, "avg": 5, "std_deviation": 1, "std_deviation_bounds": {"lower": 3, "upper": 7}},
+            {
+                "Lower Standard Deviation of hours_to_close": "3",
+                "Upper Standard Deviation of hours_to_close": "7",
+            },
+        ),
+        *(
+            (
+                "top_hits",
+                {"size": 3, "sortField": "created_at", "aggregate": aggregate},
+                hits(1, [2, 3]),
+                {"Top hits hours_to_close": told},
+            )
+            for aggregate, told in (("concat", "1, 2, 3"), ("min", "1"), ("max", "3"), ("sum", "6"), ("average", "2"))
+        ),
+    ],
+)
+def test_every_value_of_a_metric_has_its_label(
+    kind: str, params: Mapping[str, Any], values: Mapping[str, Any], told: Mapping[str, str]
+) -> None:
+    assert figures(kind, params, values) == told
+
+
+def test_bars_of_half_a_day_have_their_place_on_the_axis() -> None:
+    moments = [datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, 12, tzinfo=UTC)]
+    rows = Rows(("", "n"), ("Count",), (str,), tuple(Row((str(m),), (1,), m) for m in moments), 0, Interval(12, "h"))
+    timeline = time_series(rows)
+    assert (timeline.step, [str(start)[5:16] for start in timeline.starts]) == (
+        "hour",
+        ["01-01 00:00", "01-01 12:00", "01-02 00:00", "01-02 12:00"],
+    )
+
+
+def test_names_stand_along_the_axis_that_the_editor_gave_them() -> None:
+    state = json.loads(
+        next(
+            item["attributes"]["visState"]
+            for item in build_saved_objects()["issuetide-trends"]
+            if item["id"] == "issuetide-repositories"
+        )
+    )
+    count, segment, group = state["aggs"]
+    objects = build_saved_objects()["issuetide-trends"]
+    item = next(item for item in objects if item["id"] == "issuetide-repositories")
+    item["attributes"]["visState"] = compact_json({**state, "aggs": [count, group, segment]})
+    assert read_rows(answer_of(objects, "issuetide-repositories")).axis == 1
+
+
+def _series(shape: str, mode: str) -> dict[str, Any]:
+    return {"data": {"id": "1", "label": "n"}, "type": shape, "mode": mode}
+
+
+@pytest.mark.parametrize(
+    ("item_id", "params", "told"),
+    [
+        ("issuetide-repository-table", {"showTotal": True}, "Dashboards adds a row of totals."),
+        ("issuetide-repository-table", {"percentageCol": "Count"}, "Dashboards adds a column of percentages."),
+        ("issuetide-opened", {"thresholdLine": {"show": True, "value": 7}}, "Dashboards has a line at 7."),
+        ("issuetide-opened", {"valueAxes": [{"scale": {"type": "log", "mode": "normal"}}]}, "a scale of the kind log"),
+        ("issuetide-opened", {"seriesParams": [_series("line", "stacked")]}, "draws n as a line."),
+        ("issuetide-opened", {"seriesParams": [{"data": {"id": "1", "label": "n"}, "show": False}]}, "hides n."),
+        ("issuetide-opened", {"seriesParams": [_series("histogram", "normal")]}, "draws n as bars."),
+        ("issuetide-repositories", {"seriesParams": [_series("histogram", "normal")]}, "draws bars side by side."),
+    ],
+)
+def test_what_dashboards_draws_otherwise_is_said(item_id: str, params: Mapping[str, Any], told: str) -> None:
+    assert "Dashboards " not in drawn(item_id)
+    assert told in drawn(item_id, {"params": params})
+
+
+def test_bars_of_names_are_said_to_be_upright_in_dashboards() -> None:
+    assert "Dashboards draws them upright." in drawn("issuetide-repositories", {"type": "histogram"})
+    assert "Dashboards draws bars from left to right." in drawn("issuetide-opened", {"type": "horizontal_bar"})
+
+
+def test_charts_side_by_side_are_said_to_be_some() -> None:
+    objects = build_saved_objects()["issuetide-trends"]
+    item = next(item for item in objects if item["id"] == "issuetide-share")
+    item["attributes"]["visState"] = item["attributes"]["visState"].replace('"schema":"segment"', '"schema":"split"')
+    told = draw_panel(answer_of(objects, "issuetide-share"), "d", 0, Colours())
+    assert "Dashboards draws one picture for each primary_category." in told
+
+
+def test_a_range_is_told_by_its_limits() -> None:
+    objects = build_saved_objects()["issuetide-trends"]
+    item = next(item for item in objects if item["id"] == "issuetide-share")
+    ranges = {"id": "3", "type": "range", "schema": "segment", "params": {"field": "comments", "ranges": []}}
+    state = {"type": "table", "params": {}, "aggs": [{"id": "1", "type": "count", "params": {}}, ranges]}
+    item["attributes"]["visState"] = compact_json(state)
+    (board,) = read_dashboards(objects)
+    limits: list[dict[str, float]] = [{"to": 5}, {"from": 5, "to": 10.0}, {"from": 10}, {}]
+
+    def known(_: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        buckets = [{"key": "x", "doc_count": 1, **limit} for limit in limits]
+        return {**answer(body), "aggregations": {"3": {"buckets": buckets}}}
+
+    found = next(f for f in ask_dashboard(board, known, NOW) if f.panel.item["id"] == "issuetide-share")
+    assert [row.keys[0] for row in read_rows(found).rows] == ["< 5", "≥ 5 and < 10", "≥ 10", "all"]
+
+
+def test_colours_that_were_chosen_on_the_dashboard_come_first() -> None:
+    found = answer_of(build_saved_objects()["issuetide-trends"], "issuetide-opened")
+    panel = replace(found.panel, own={"vis": {"colors": {"bug": "#123456"}}})
+    assert 'class="swatch k0"' in draw_panel(replace(found, panel=panel), "d", 0, Colours())

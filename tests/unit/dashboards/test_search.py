@@ -5,11 +5,14 @@ from typing import Any
 
 import pytest
 
+from etl.dashboards.moments import read_moment
+from etl.dashboards.saved_objects import SavedObject, compact_json, index_pattern_fields
 from etl.dashboards.search import (
+    Scope,
+    bounds_body,
     controls_body,
     phrase_filter,
     query_clause,
-    read_moment,
     search_body,
     time_filter,
 )
@@ -29,9 +32,9 @@ def histogram(field: str, interval: str = "auto") -> dict[str, Any]:
 
 
 def test_buckets_are_nested_in_order_with_the_metrics_innermost() -> None:
-    state = {"aggs": [agg("1", "avg", field="confidence"), histogram("created_at", "d"), terms("3", "repository", "1")]}
+    state = {"aggs": [agg("1", "avg", field="confidence"), histogram("created_at", "w"), terms("3", "repository", "1")]}
     outer = search_body(state)["aggs"]["2"]
-    assert outer["date_histogram"]["calendar_interval"] == "day"
+    assert outer["date_histogram"]["calendar_interval"] == "1w"
     assert outer["aggs"]["3"]["terms"] == {"field": "repository", "size": 5, "order": {"1": "desc"}}
     assert outer["aggs"]["3"]["aggs"] == {"1": {"avg": {"field": "confidence"}}}
 
@@ -56,12 +59,17 @@ def test_a_disabled_aggregation_is_left_out() -> None:
     assert "aggs" not in search_body({"aggs": [{**terms("2", "task", "_key"), "enabled": False}]})
 
 
-@pytest.mark.parametrize(
-    ("days", "interval"), [(1, "hour"), (60, "day"), (365, "week"), (3000, "month"), (9000, "year")]
-)
-def test_the_automatic_interval_grows_with_the_time_range(days: int, interval: str) -> None:
-    body = search_body({"aggs": [histogram("created_at")]}, span=timedelta(days=days))
-    assert body["aggs"]["2"]["date_histogram"]["calendar_interval"] == interval
+def pattern(**kinds: str) -> SavedObject:
+    """An index pattern over the time field `created_at`, with fields of these types."""
+    mapping = {name: {"type": kind} for name, kind in kinds.items()}
+    fields = compact_json(index_pattern_fields(mapping))
+    return {"type": "index-pattern", "attributes": {"title": "x", "timeFieldName": "created_at", "fields": fields}}
+
+
+def test_too_many_bars_become_wider_along_the_time_shown_and_not_along_another_field() -> None:
+    scope = Scope(timedelta(days=730), pattern(created_at="date", closed_at="date"))
+    asked = [search_body({"aggs": [histogram(name, "h")]}, scope=scope) for name in ("created_at", "closed_at")]
+    assert [body["aggs"]["2"]["date_histogram"]["calendar_interval"] for body in asked] == ["1w", "1h"]
 
 
 def test_filters_are_asked_negated_or_left_out_as_their_pills_say() -> None:
@@ -127,10 +135,90 @@ def test_several_values_of_a_pill_are_alternatives() -> None:
     assert clause["minimum_should_match"] == 1
 
 
-def test_a_part_for_documents_without_the_field_is_asked_for_as_dashboards_does() -> None:
+def asked_terms(scope: Scope | None = None, metrics: tuple[dict[str, Any], ...] = (), **params: Any) -> dict[str, Any]:
+    """The `terms` that a visualization with these parameters asks."""
     named = terms("2", "model", "_key")
-    named["params"]["missingBucket"] = True
-    assert search_body({"aggs": [agg("1", "count"), named]})["aggs"]["2"]["terms"]["missing"] == "__missing__"
+    named["params"] |= params
+    found: dict[str, Any] = search_body({"aggs": [*metrics, named]}, scope=scope)["aggs"]["2"]
+    return found
+
+
+def test_a_part_for_documents_without_the_field_is_asked_of_words_only_as_dashboards_does() -> None:
+    assert asked_terms(missingBucket=True)["terms"]["missing"] == "__missing__"
+    numbers = Scope(pattern=pattern(model="long"))
+    assert "missing" not in asked_terms(numbers, missingBucket=True)["terms"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "asked"),
+    [
+        ("keyword", "claude.*", "claude.*"),
+        ("keyword", {"pattern": "claude.*", "flags": ""}, "claude.*"),
+        ("keyword", "", None),
+        ("keyword", [1, 2], None),
+        ("long", [1, 2, "x", None], [1, 2]),
+        ("long", "1.*", None),
+    ],
+)
+@pytest.mark.parametrize("name", ["include", "exclude"])
+def test_values_are_taken_in_or_left_out_by_a_pattern_for_words_and_a_list_for_numbers(
+    kind: str, value: Any, asked: Any, name: str
+) -> None:
+    assert asked_terms(Scope(pattern=pattern(model=kind)), **{name: value})["terms"].get(name) == asked
+
+
+def test_parts_may_be_ordered_by_one_value_of_a_metric() -> None:
+    metric = agg("1", "percentile_ranks", field="cost_usd", values=[5, 10])
+    found = asked_terms(metrics=(metric,), orderBy="1.5")
+    assert found["terms"]["order"] == {"1.5": "desc"}
+    assert found["aggs"]["1"] == {"percentile_ranks": {"field": "cost_usd", "values": [5, 10]}}
+
+
+def test_parts_without_an_order_of_their_own_are_the_five_with_most_documents() -> None:
+    body = search_body({"aggs": [agg("2", "terms", field="model")]})
+    assert body["aggs"]["2"]["terms"] == {"field": "model", "size": 5, "order": {"_count": "desc"}}
+
+
+def test_what_the_json_input_says_comes_last_and_null_takes_something_out() -> None:
+    own = '{"min_doc_count": 0, "size": 7, "order": null}'
+    assert asked_terms(json=own)["terms"] == {"field": "model", "size": 7, "min_doc_count": 0}
+    assert asked_terms(json="{oops")["terms"] == asked_terms()["terms"]
+    metric = search_body({"aggs": [agg("1", "avg", field="x", json='{"missing": 0}')]})["aggs"]["1"]
+    assert metric == {"avg": {"field": "x", "missing": 0}}
+
+
+def test_a_pipeline_over_a_count_follows_the_number_of_documents() -> None:
+    follows = agg("3", "moving_fn", metricAgg="1", window=3, script="MovingFunctions.max(values)")
+    found = search_body({"aggs": [agg("1", "count"), follows, histogram("created_at", "d")]})["aggs"]["2"]["aggs"]
+    assert found == {
+        "3": {"moving_fn": {"buckets_path": "_count", "window": 3, "script": "MovingFunctions.max(values)"}}
+    }
+
+
+def test_bars_of_numbers_depend_on_the_least_and_highest_value() -> None:
+    numbers = agg("2", "histogram", field="comments", interval="auto")
+    state = {"aggs": [agg("1", "count"), numbers]}
+    body = search_body(state)
+    assert bounds_body(body, state) == {
+        "size": 0,
+        "query": body["query"],
+        "aggs": {"2": {"stats": {"field": "comments"}}},
+    }
+    scope = Scope(pattern=pattern(comments="integer"), bounds={"2": {"min": 3.0, "max": 1203.0}})
+    assert search_body(state, scope=scope)["aggs"]["2"]["histogram"]["interval"] == 20
+    assert bounds_body(body, {"aggs": [agg("1", "count")]}) is None
+
+
+def test_a_query_without_words_or_name_is_called_a_star() -> None:
+    everything = {"input": {"query": "", "language": "kuery"}, "label": ""}
+    found = search_body({"aggs": [agg("2", "filters", filters=[everything])]})["aggs"]["2"]
+    assert found == {"filters": {"filters": {"*": {"bool": {"filter": [], "must_not": []}}}}}
+
+
+def test_an_open_end_of_a_range_is_left_out() -> None:
+    ranges = [{"from": 0, "to": None}, {"from": "", "to": 5}]
+    found = search_body({"aggs": [agg("2", "range", field="x", ranges=ranges)]})["aggs"]["2"]
+    assert found["range"]["ranges"] == [{"from": 0}, {"to": 5}]
 
 
 def test_an_outer_part_that_is_ordered_by_a_metric_has_it_beside_it() -> None:
