@@ -22,6 +22,7 @@ from urllib.parse import urlsplit, urlunsplit
 import platformdirs
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 from psycopg import sql
 
 from etl.errors import UnavailableError
@@ -71,6 +72,9 @@ def pytest_configure() -> None:
     # A background job of a script ignores SIGINT, and so would every process that a test starts and interrupts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.addaudithook(_refuse_internet)
+    # How long an example takes says how busy the machine is.
+    settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session", autouse=True)

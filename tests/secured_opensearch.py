@@ -144,10 +144,10 @@ class SecuredOpenSearch:
         self.admin.close()
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(30)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(60)
 
 
 def _write_certificate(authority: trustme.CA, folder: Path, name: str, *hosts: str) -> tuple[Path, Path]:

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,15 +60,21 @@ class CommandDesk:
         """What it printed with `--json`."""
         return json.JSONDecoder().raw_decode(self.command(*arguments, "--json", code=code, **changes))[0]
 
-    def kill_after(self, answered: int, *arguments: str) -> None:
-        """Starts a command and ends it with kill -9 once so many more texts were answered."""
-        before = len(self.asked())
-        process = self.start(*arguments)
-        while len(self.asked()) < before + answered and process.poll() is None:
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
+    def kill_after(self, answered: int, *arguments: str, **changes: str) -> None:
+        """Starts a command and ends it with kill -9 while it waits for an answer, so many more texts being answered."""
+        answer, until = self.anthropic.answer, len(self.asked()) + answered
+
+        def strike(body: Mapping[str, Any]) -> str:
+            if len(self.asked()) >= until:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+            return answer(body)
+
+        self.anthropic.answer = strike
+        process = self.start(*arguments, **changes)
+        _, errors = process.communicate(timeout=240)
+        self.anthropic.answer = answer
+        assert process.returncode == -signal.SIGKILL, errors
 
     def asked(self) -> list[str]:
         """Every text that was asked about so far and answered."""

@@ -91,7 +91,7 @@ class Desk:
             cwd=self.folder,
             input=data,
             capture_output=True,
-            timeout=120,
+            timeout=240,
             check=False,
         )
         assert done.returncode == code, done.stderr

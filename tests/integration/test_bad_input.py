@@ -44,7 +44,7 @@ class Desk:
             capture_output=True,
             text=True,
             encoding="utf-8",
-            timeout=120,
+            timeout=240,
             check=False,
         )
 
@@ -333,7 +333,7 @@ def test_a_signal_while_the_command_is_starting_is_one_line(desk: Desk, number: 
         "main()\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=desk.folder, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], cwd=desk.folder, capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == 130
     assert done.stderr == "issuetide: interrupted before anything was done\n"

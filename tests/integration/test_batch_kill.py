@@ -23,7 +23,11 @@ BATCHED: dict[str, Any] = {"ISSUETIDE_EXECUTOR": "batch", "ISSUETIDE_BATCH_PACK"
 def world(database_url: str, tmp_path: Path) -> Iterator[World]:
     with LoopbackGitHub(tokens={"token"}) as github, LoopbackAnthropic(key=KEY) as anthropic:
         github.add_repository(REPOSITORY)
-        yield World(github, anthropic, database_url, "", tmp_path)
+        world = World(github, anthropic, database_url, "", tmp_path)
+        try:
+            yield world
+        finally:
+            world.stop()
 
 
 class Victim:

@@ -1,8 +1,6 @@
 """`train` and the cascade as processes, with a real PostgreSQL and the loopback Messages API."""
 
 import json
-import signal
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -157,15 +155,8 @@ def test_a_run_that_is_killed_in_the_cascade_goes_on_and_pays_nothing_twice(desk
     desk.command("train", "--task", "issue_kind", "--agreement", "0.9")
     file = desk.issues("second.jsonl", 1000, NEW)
     before = len(desk.asked())
-    desk.anthropic.delay = 0.1
     settings: dict[str, Any] = {"ISSUETIDE_CASCADE": "on", "ISSUETIDE_CASCADE_AUDIT": "1", "ISSUETIDE_THREADS": "1"}
-    process = desk.start("run", "--input", file, "--task", "issue_kind", **settings)
-    while len(desk.asked()) < before + 5 and process.poll() is None:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    desk.anthropic.delay = 0.0
+    desk.kill_after(5, "run", "--input", file, "--task", "issue_kind", **settings)
     assert desk.run(file, **settings)["status"] == "ok"
     asked = desk.asked()[before:]
     assert len(set(asked)) == 3 * NEW

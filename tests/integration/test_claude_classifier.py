@@ -208,7 +208,7 @@ def test_a_text_cannot_leave_its_place_in_the_request(server: LoopbackAnthropic,
 
 
 def test_the_first_request_is_awaited_so_that_all_others_read_the_cached_prompt(make: Make) -> None:
-    with LoopbackAnthropic(delay=0.05) as server:
+    with LoopbackAnthropic(delay=0.2) as server:
         classifier = make(base_url=server.url)
         answers, _ = collect(classifier, kind_task(), make_texts(12))
         assert len(answers) == 12
@@ -407,7 +407,7 @@ def test_an_interruption_while_the_locks_of_the_requests_are_held_hangs_nothing_
     # Raised there, it would leave the lock of each request taken: its thread could never say that it is done.
     server.delay = 0.1
     arguments = [sys.executable, "-c", INTERRUPTED, server.key, server.url, MODEL]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=240, check=True)
     answered = {entry.item for entry in server.asked() if entry.status == 200}
     assert 4 <= len(answered) < 30
     assert len(done.stdout.split()) == len(answered)

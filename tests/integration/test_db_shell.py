@@ -31,7 +31,7 @@ def shell(tmp_path: Path) -> Shell:
             input=statement,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
             check=False,
             user=user,
             group=user,

@@ -24,7 +24,7 @@ def world(database_url: str, opensearch_url: str, tmp_path: Path) -> Iterator[Wo
 
 
 def put(world: World, path: str, body: dict[str, Any]) -> None:
-    answer = requests.put(f"{world.opensearch_url}/{path}", json=body, timeout=30)
+    answer = requests.put(f"{world.opensearch_url}/{path}", json=body, timeout=120)
     assert answer.ok, answer.text
 
 
@@ -118,7 +118,7 @@ def test_what_an_index_refused_is_forgotten_once_the_index_was_deleted_and_made_
     world.github.relabel_issue(REPOSITORY, 2, "new")
     world.run(code=4)
     assert len(dead_letters(world)) == 1
-    requests.delete(f"{world.opensearch_url}/{world.prefix}-classifications-v1", timeout=30).raise_for_status()
+    requests.delete(f"{world.opensearch_url}/{world.prefix}-classifications-v1", timeout=120).raise_for_status()
     assert world.run()["status"] == "ok"
     assert labels(world) == {1: [], 2: ["new"]}
     assert dead_letters(world) == []

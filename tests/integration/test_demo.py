@@ -53,7 +53,7 @@ def start_demo(data_dir: Path, *options: str) -> "subprocess.CompletedProcess[st
         env={"ISSUETIDE_DATA_DIR": str(data_dir), "PATH": "", "HOME": str(data_dir), "PYTHONPATH": ":".join(sys.path)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
 

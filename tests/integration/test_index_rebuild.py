@@ -45,9 +45,9 @@ def world(database_url: str, url: str, tmp_path: Path) -> Iterator[World]:
 
 
 def drop_all(world: World) -> None:
-    found = requests.get(f"{world.opensearch_url}/{world.prefix}-*", params={"expand_wildcards": "all"}, timeout=30)
+    found = requests.get(f"{world.opensearch_url}/{world.prefix}-*", params={"expand_wildcards": "all"}, timeout=120)
     for name in found.json():
-        requests.delete(f"{world.opensearch_url}/{name}", timeout=30)
+        requests.delete(f"{world.opensearch_url}/{name}", timeout=120)
 
 
 def first(index: str = "classifications") -> str:
@@ -81,7 +81,7 @@ def states(world: World) -> dict[str, str]:
 def content(world: World, name: str) -> dict[str, tuple[int, dict[str, Any]]]:
     """Every document of an index: version and source by id."""
     address = f"{world.opensearch_url}/{world.prefix}-{name}"
-    requests.post(f"{address}/_refresh", timeout=30).raise_for_status()
+    requests.post(f"{address}/_refresh", timeout=120).raise_for_status()
     query = {"size": 10_000, "version": True}
     hits = requests.post(f"{address}/_search", json=query, timeout=60).json()["hits"]["hits"]
     assert len(hits) < 10_000
@@ -158,6 +158,11 @@ class Writer:
         self._stopped.set()
         self._thread.join()
 
+    def wait_for(self, runs: int) -> None:
+        """Returns when so many runs have ended, or the writer has."""
+        while len(self.codes) < runs and self._thread.is_alive():
+            time.sleep(0.1)
+
     def _write(self) -> None:
         number = 0
         while not self._stopped.is_set():
@@ -184,19 +189,21 @@ def test_an_index_that_is_rebuilt_while_runs_write_loses_nothing(world: World) -
     fill(world, 60)
     run_rules(world)
 
+    bulks: list[str] = []
+
     def slow(_method: str, path: str) -> None:
         if "-next/_bulk" in path:
+            bulks.append(path)
+            if len(bulks) == 1:
+                writer.wait_for(len(writer.codes) + 1)
             time.sleep(2)
 
     with Writer(world) as writer, Relay(world.opensearch_url, before=slow) as relay:
-        while not writer.codes:
-            time.sleep(0.1)
+        writer.wait_for(1)
         begun = len(writer.codes)
         told = command(world, "index", "rebuild", "all", OPENSEARCH_URL=relay.url)
         during = len(writer.codes) - begun
-        ended = len(writer.codes)
-        while len(writer.codes) < ended + 2:
-            time.sleep(0.1)
+        writer.wait_for(begun + during + 2)
     assert during > 0
     assert set(writer.codes) == {0}, writer.errors
     assert told.count(" points to ") == 3
@@ -221,8 +228,7 @@ def test_a_release_with_another_mapping_fills_its_index_while_the_earlier_one_go
     assert standing(world, release=release)[old]["waiting_documents"] == 1
 
     with Writer(world) as writer:
-        while not writer.codes:
-            time.sleep(0.1)
+        writer.wait_for(1)
         told = command(world, "index", "rebuild", "--json", release=release)
     assert [(each["name"], each["new"]) for each in json.loads(told)["rebuilt"]] == [
         ("classifications", f"{world.prefix}-{new}")
@@ -233,7 +239,7 @@ def test_a_release_with_another_mapping_fills_its_index_while_the_earlier_one_go
     check_nothing_went_back(world, old)
     assert run_rules(world, release=release)["status"] == "ok"
     check_same(world)
-    live = requests.get(f"{world.opensearch_url}/{world.prefix}-classifications/_mapping", timeout=30).json()
+    live = requests.get(f"{world.opensearch_url}/{world.prefix}-classifications/_mapping", timeout=120).json()
     assert live[f"{world.prefix}-{new}"]["mappings"]["properties"]["comments"] == {"type": "long"}
 
     # Back to the earlier release, and to the index that it had.
@@ -305,12 +311,12 @@ def test_two_rebuilds_at_once_are_one_and_an_unwanted_one_is_ended_by_its_name(w
     def hold(_method: str, path: str) -> None:
         if "-next/_bulk" in path:
             entered.set()
-            go_on.wait(60)
+            go_on.wait(240)
 
     with Relay(world.opensearch_url, before=hold) as relay:
         rebuilding = world.start("index", "rebuild", "classifications", OPENSEARCH_URL=relay.url)
         try:
-            assert entered.wait(60)
+            assert entered.wait(120)
             assert "works on" in command(world, "index", "rebuild", "classifications", code=7)
             assert "works on" in command(world, "index", "drop-old", code=7)
             assert states(world)[f"{first()}-2"] == "next"
@@ -320,7 +326,7 @@ def test_two_rebuilds_at_once_are_one_and_an_unwanted_one_is_ended_by_its_name(w
             rebuilding.kill()
         finally:
             go_on.set()
-            rebuilding.communicate(timeout=60)
+            rebuilding.communicate(timeout=240)
     assert waiting == 0
     assert command(world, "index", "drop-old") == "nothing is kept\n"
     assert command(world, "index", "drop-old", f"{world.prefix}-{first()}-2") == f"dropped {world.prefix}-{first()}-2\n"
@@ -339,22 +345,25 @@ def test_no_run_writes_while_the_aliases_are_switched_one_after_the_other(world:
             switches.append(path)
             if len(switches) == 2:
                 entered.set()
-                go_on.wait(60)
+                go_on.wait(240)
 
     with Relay(world.opensearch_url, before=hold) as relay:
         rebuilding = world.start("index", "rebuild", "all", OPENSEARCH_URL=relay.url)
         try:
-            assert entered.wait(60)
+            assert entered.wait(120)
             world.github.relabel_issue(REPOSITORY, 1, "meanwhile")
             world.github.add_issue(REPOSITORY, "Crash on start", "It crashes on start.")
             running = world.start("run", "--repo", REPOSITORY, "--task", "issue_kind", "--classifier", "rules")
+            fetched = "SELECT count(*) FROM items WHERE kind = 'issue'"
+            while world.rows(fetched) == [(20,)] and running.poll() is None:
+                time.sleep(0.1)
             with pytest.raises(subprocess.TimeoutExpired):
                 running.communicate(timeout=6)
-            assert world.rows("SELECT count(*) FROM items WHERE kind = 'issue'") == [(21,)]
+            assert world.rows(fetched) == [(21,)]
         finally:
             go_on.set()
-            rebuilding.communicate(timeout=60)
-        assert running.communicate(timeout=60)[0]
+            rebuilding.communicate(timeout=240)
+        assert running.communicate(timeout=240)[0]
     assert (rebuilding.returncode, running.returncode) == (0, 0)
     check_nothing_went_back(world, first())
     check_same(world)
@@ -390,12 +399,12 @@ def test_what_has_the_name_of_the_index_being_filled_is_not_written_to(world: Wo
     run_rules(world)
     name = f"{world.prefix}-{'other' if is_alias else 'classifications-next'}"
     body: dict[str, Any] = {"aliases": {f"{world.prefix}-classifications-next": {}}} if is_alias else {}
-    requests.put(f"{world.opensearch_url}/{name}", json=body, timeout=30).raise_for_status()
+    requests.put(f"{world.opensearch_url}/{name}", json=body, timeout=120).raise_for_status()
     told = command(world, "index", "rebuild", "classifications", code=3)
     what = f"points to {name}, but it belongs to the index" if is_alias else "is an index but must be an alias"
     assert f"{world.prefix}-classifications-next {what}" in told
     assert run_rules(world)["status"] == "ok"
-    requests.delete(f"{world.opensearch_url}/{name}", timeout=30).raise_for_status()
+    requests.delete(f"{world.opensearch_url}/{name}", timeout=120).raise_for_status()
     command(world, "index", "rebuild", "classifications")
     run_rules(world)
     check_same(world)
@@ -404,11 +413,11 @@ def test_what_has_the_name_of_the_index_being_filled_is_not_written_to(world: Wo
 def test_an_alias_that_is_an_index_is_refused_with_the_way_out(world: World) -> None:
     fill(world, 3)
     address = f"{world.opensearch_url}/{world.prefix}-daily"
-    requests.put(address, timeout=30).raise_for_status()
+    requests.put(address, timeout=120).raise_for_status()
     for words in (("index", "rebuild", "daily"), ("index", "status"), ("export",)):
         told = command(world, *words, code=3)
         assert f"{world.prefix}-daily is an index but must be an alias; the database holds all of it, so delete" in told
-    requests.delete(address, timeout=30).raise_for_status()
+    requests.delete(address, timeout=120).raise_for_status()
     run_rules(world)
     command(world, "index", "rebuild", "daily")
     check_same(world)
@@ -457,7 +466,7 @@ def test_what_the_new_index_lost_of_what_it_acknowledged_is_sent_again_before_th
             address = f"{world.opensearch_url}/{world.prefix}-classifications-next"
             ((gone, version),) = world.rows("SELECT document_id, row_version FROM document_versions LIMIT 1")
             same = {"version": version, "version_type": "external_gte"}
-            requests.delete(f"{address}/_doc/{gone}", params=same, timeout=30).raise_for_status()
+            requests.delete(f"{address}/_doc/{gone}", params=same, timeout=120).raise_for_status()
 
     with Relay(world.opensearch_url, before=spoil) as relay:
         command(world, "index", "rebuild", "classifications", OPENSEARCH_URL=relay.url)

@@ -3,10 +3,12 @@
 import random
 import signal
 import subprocess
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -130,10 +132,10 @@ def test_a_kill_around_a_bulk_request_doubles_no_document(world: World, moment: 
 def test_kills_at_random_moments_lose_nothing(world: World) -> None:
     fill(world, ISSUES, comments=5)
     # Slow enough that eight kills fall into a first run that is never done before the last of them.
-    world.anthropic.delay = 0.25
+    world.anthropic.delay = 0.5
     chance = random.Random(20261121)
     for _ in range(8):
-        process = world.start("run", "--repo", REPOSITORY, "--task", "issue_kind")
+        process = world.start("run", "--repo", REPOSITORY, "--task", "issue_kind", ISSUETIDE_PACK="1")
         time.sleep(chance.uniform(0.4, 1.6))
         process.kill()
         process.communicate()
@@ -148,10 +150,10 @@ def test_a_terminated_run_closes_its_record_and_the_next_goes_on(world: World) -
     fill(world, ISSUES)
     world.anthropic.delay = 0.2
     process = world.start("run", "--repo", REPOSITORY, "--task", "issue_kind")
-    while len(world.anthropic.asked()) < 5:
+    while len(world.anthropic.asked()) < 5 and process.poll() is None:
         time.sleep(0.05)
     process.terminate()
-    _, errors = process.communicate(timeout=180)
+    _, errors = process.communicate(timeout=240)
     assert process.returncode == 130, errors
     assert world.rows("SELECT status FROM runs") == [("interrupted",)]
     assert world.rows("SELECT count(*) FROM claims") == [(0,)]
@@ -162,14 +164,20 @@ def test_a_terminated_run_closes_its_record_and_the_next_goes_on(world: World) -
 
 def test_a_second_run_of_the_same_scope_leaves_at_once_with_its_own_code(world: World) -> None:
     fill(world, 20)
-    world.anthropic.delay = 10.0  # longer than the second run needs to begin, also on a busy machine
+    left = threading.Event()
+
+    def answer(body: Mapping[str, Any]) -> str:
+        left.wait(240)
+        return plausible_answer(body)
+
+    world.anthropic.answer = answer
     first = world.start("run", "--repo", REPOSITORY, "--task", "issue_kind")
-    while not world.anthropic.asked():
+    while not world.anthropic.asked() and first.poll() is None:
         time.sleep(0.05)
     second = world.command("run", "--repo", REPOSITORY, "--task", "issue_kind")
-    world.anthropic.delay = 0.0
+    left.set()
     assert second.returncode == 7
     assert "another run is fetching octo/demo" in second.stderr
-    first.communicate(timeout=120)
+    first.communicate(timeout=240)
     assert first.returncode == 0
     assert repeated(world) == 0

@@ -30,7 +30,7 @@ def get(github: LoopbackGitHub, path: str, token: str = "", **query: Any) -> req
     """One request, redirects not followed; `path` may be a whole address."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     url = path if "://" in path else github.url + path
-    return requests.get(url, params=query, headers=headers, timeout=10, allow_redirects=False)
+    return requests.get(url, params=query, headers=headers, timeout=60, allow_redirects=False)
 
 
 def pages(github: LoopbackGitHub, path: str, **query: Any) -> list[Any]:
@@ -229,7 +229,7 @@ def test_an_app_gets_tokens_for_an_hour_with_a_window_of_their_own(github: Loopb
     assert get(github, f"/repos/{THERE}/installation", _signed(github)).status_code == 404
     assert [row["id"] for row in get(github, "/app/installations", _signed(github)).json()] == [installation]
     url = f"{github.url}/app/installations/{installation}/access_tokens"
-    made = requests.post(url, headers={"Authorization": f"Bearer {_signed(github)}"}, timeout=10)
+    made = requests.post(url, headers={"Authorization": f"Bearer {_signed(github)}"}, timeout=60)
     assert made.status_code == 201
     assert seconds_of(made.json()["expires_at"]) == BEGIN + 3600
     token = made.json()["token"]

@@ -134,7 +134,7 @@ def test_on_a_terminal_it_asks_first(world: World, answer: str, code: int, left:
         text=True,
     )
     os.write(master, answer.encode())
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=240)
     os.close(slave)
     os.close(master)
     assert process.returncode == code, errors

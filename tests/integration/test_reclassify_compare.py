@@ -85,9 +85,7 @@ def test_a_plan_says_what_to_expect_and_a_cap_is_demanded(bench: Bench) -> None:
 def test_a_renewal_that_is_killed_and_begun_again_asks_each_text_once_but_for_those_in_flight(bench: Bench) -> None:
     first = len(bench.asked())
     bench.edit_task("version = 1\n", "version = 2\n")
-    bench.anthropic.delay = 0.05
     bench.kill_after(12, "reclassify", "--task", "issue_kind", "--max-cost-usd", "1")
-    bench.anthropic.delay = 0.0
     done = bench.rows(CURRENT)
     assert [version for version, _ in done] == [1, 2]
     outcome = bench.json("reclassify", "--task", "issue_kind", "--max-cost-usd", "1")
@@ -129,9 +127,7 @@ def test_a_comparison_with_a_draft_is_paid_once_also_after_a_kill_and_changes_no
     draft = bench.edit_task('title = "', 'title = "In other words: ', to="drafts")
     versions = bench.rows("SELECT id, row_version FROM items ORDER BY id")
     arguments = ("compare", "current", str(draft), "--task", "issue_kind", "--sample", "40", "--max-cost-usd", "1")
-    bench.anthropic.delay = 0.05
     bench.kill_after(12, *arguments)
-    bench.anthropic.delay = 0.0
     stored = bench.rows("SELECT count(*) FROM classifications WHERE purpose = 'trial'")[0][0]
     assert 0 < stored < 40
     page = bench.folder / "page.html"

@@ -95,7 +95,7 @@ def test_it_outlives_its_starter_is_found_again_and_keeps_its_data_through_a_kil
     (data_dir / "opensearch" / "server.json").unlink()  # as a kill between the start and its record leaves it
     assert start_opensearch(data_dir, distributions=distributions) == url
 
-    assert end_process(server, (signal.SIGKILL, 10.0))
+    assert end_process(server, (signal.SIGKILL, 60.0))
     assert opensearch_status(data_dir).detail == "stopped"
     told: list[str] = []
     url = start_opensearch(data_dir, distributions=distributions, wait_seconds=240, announce=told.append)

@@ -100,7 +100,7 @@ def test_a_killed_server_starts_again_with_every_commit(data_dir: Path) -> None:
     url = start_postgres(data_dir)
     _keep_a_row(url)
     server = psutil.Process(_pid(data_dir))
-    assert end_process(server, (signal.SIGKILL, 10.0))
+    assert end_process(server, (signal.SIGKILL, 60.0))
     assert _count_rows(start_postgres(data_dir)) == 1
 
 
@@ -161,7 +161,7 @@ def test_four_starts_at_once_on_an_empty_folder_are_one_server(data_dir: Path) -
     starters = [
         subprocess.Popen([sys.executable, "-c", START, data_dir], stdout=subprocess.PIPE, text=True) for _ in range(4)
     ]
-    told = {starter.communicate(timeout=120)[0].strip() for starter in starters}
+    told = {starter.communicate(timeout=240)[0].strip() for starter in starters}
     assert [starter.returncode for starter in starters] == [0, 0, 0, 0]
     assert told == {postgres_status(data_dir).url}
 

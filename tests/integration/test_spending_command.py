@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ def test_two_runs_at_once_stay_below_the_day_and_say_when_it_opens_again(
         )
         for task in ("issue_kind", "user_error")
     ]
-    outcomes = [json.loads(run.communicate(timeout=120)[0]) for run in runs]
+    outcomes = [json.loads(run.communicate(timeout=240)[0]) for run in runs]
     assert {outcome["status"] for outcome in outcomes} == {"stopped_budget"}
     assert [run.returncode for run in runs] == [5, 5]
     for outcome in outcomes:
@@ -314,13 +315,15 @@ def test_a_model_that_will_retire_is_one_warning_in_log_record_and_doctor(
     desk: Desk, anthropic: LoopbackAnthropic
 ) -> None:
     old = "claude-sonnet-4-5-20250929"
+    retires = f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%d}"
+    anthropic.models[old] = replace(anthropic.models[old], retires_at=f"{retires}T00:00:00Z")
     done = desk.call(*CLASSIFY, "--max-items", "2", "--model", old, PYTHONWARNINGS="default")
     assert done.returncode == 5, done.stderr
     assert done.stderr.count("model will be retired") == 1
     assert "DeprecationWarning" not in done.stderr
     (notes,) = rows(desk, "SELECT notes FROM runs ORDER BY id DESC LIMIT 1")[0]
     assert notes == [
-        f"model {old} is deprecated, retires 2026-11-30: set ISSUETIDE_MODEL to its successor claude-sonnet-5-5"
+        f"model {old} is deprecated, retires {retires}: set ISSUETIDE_MODEL to its successor claude-sonnet-5-5"
     ]
     assert "retired" not in desk.call(*CLASSIFY, "--max-items", "2", "--model", old).stderr
     found = json.loads(desk.call("doctor", "--json", ISSUETIDE_MODEL=old).stdout)

@@ -158,7 +158,7 @@ def test_what_a_release_could_not_read_is_read_by_the_next(desk: Desk, github: L
         (("--repo", REPO), {"GITHUB_TOKEN": "wrong"}, 3, "GITHUB_TOKEN"),
         (("--repo", REPO), {"GITHUB_TOKEN": "not a token"}, 3, "GITHUB_TOKEN"),
         (("--repo", REPO), {"GITHUB_APP_ID": "5"}, 3, "GITHUB_APP"),
-        (("--repo", REPO, "--deadline", "0.02"), {"GITHUB_API_URL": "http://127.0.0.1:1"}, 8, "Connection refused"),
+        (("--repo", REPO, "--deadline", "0.1"), {"GITHUB_API_URL": "http://127.0.0.1:1"}, 8, "Connection refused"),
         (("--repo", REPO, "--classifier", "claude"), {}, 3, "ANTHROPIC_API_KEY"),
         (("--repo", REPO), {"OPENSEARCH_URL": "ftp://x"}, 3, "OPENSEARCH_URL"),
         (("--repo", REPO), {"OPENSEARCH_URL": "local"}, 3, "servers start"),

@@ -101,9 +101,9 @@ class World:
 
     def documents(self, index: str = "classifications") -> dict[str, dict[str, Any]]:
         """Every document of an index by id."""
-        requests.post(f"{self.opensearch_url}/{self.prefix}-{index}/_refresh", timeout=30)
+        requests.post(f"{self.opensearch_url}/{self.prefix}-{index}/_refresh", timeout=120)
         found = requests.get(
-            f"{self.opensearch_url}/{self.prefix}-{index}/_search", params={"size": "10000"}, timeout=30
+            f"{self.opensearch_url}/{self.prefix}-{index}/_search", params={"size": "10000"}, timeout=120
         ).json()
         return {hit["_id"]: hit["_source"] for hit in found["hits"]["hits"]}
 
@@ -124,14 +124,15 @@ def make_world(database_url: str, opensearch_url: str, folder: Path) -> Iterator
         finally:
             world.stop()
             for name in ("classifications", "daily", "runs"):
-                requests.delete(f"{opensearch_url}/{world.prefix}-{name}-v1", timeout=30)
+                requests.delete(f"{opensearch_url}/{world.prefix}-{name}-v1", timeout=120)
 
 
 def fill(world: World, issues: int, *, comments: int = 0) -> None:
-    """Issues with distinct texts, a minute apart, the first `comments` of them with a comment."""
+    """Issues with distinct texts, a minute apart from a midnight (UTC) on, the first `comments` with a comment."""
     kinds = ("It crashes with an error when {}", "Please add support for {}", "How do I configure {}?")
     nouns = ("the parser", "the cache", "the lexer", "the router", "the shell", "the panel", "the socket", "the index")
     verbs = ("under load", "on start", "after sleep", "in a loop", "with proxies", "on ARM", "without network")
+    first = (int(world.github.now()) // 86_400 - 30) * 86_400
     for place in range(issues):
         noun, verb = nouns[place % len(nouns)], verbs[(place // len(nouns)) % len(verbs)]
         wave = "again " * (place // (len(nouns) * len(verbs)))
@@ -139,7 +140,7 @@ def fill(world: World, issues: int, *, comments: int = 0) -> None:
             REPOSITORY,
             kinds[place % 3].format(noun),
             f"We see this {verb} {wave}with {noun}.",
-            created_at=int(world.github.now()) - 86_400 * 30 + place * 60,
+            created_at=first + place * 60,
             labels=("triaged",) if place % 2 else (),
         )
         if place < comments:

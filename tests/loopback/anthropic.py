@@ -288,7 +288,7 @@ class LoopbackAnthropic:
             self.most_at_once = max(self.most_at_once, self._at_once)
 
     def leave(self, entry: Entry, status: int) -> None:
-        """The request is answered."""
+        """The request is answered: said before the client can know, so that whoever has the answer finds it here."""
         with self._lock:
             self._at_once -= 1
             entry.status, entry.ended = status, time.monotonic()
@@ -470,13 +470,18 @@ class _Conversation(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.entry = Entry(self.number, self.command, path, headers, body, time.monotonic())
         loopback.enter(self.entry)
-        self.status = 0
+        self.left = False
         try:
             self._route(path, headers)
         except BrokenPipeError:
             self.close_connection = True
         finally:
-            loopback.leave(self.entry, self.status)
+            self._leave(0)
+
+    def _leave(self, status: int) -> None:
+        if not self.left:
+            self.left = True
+            self.server.loopback.leave(self.entry, status)
 
     def _route(self, path: str, headers: Mapping[str, str]) -> None:
         key = headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ")
@@ -567,7 +572,7 @@ class _Conversation(BaseHTTPRequestHandler):
             self._json(reply.status, reply.value)
 
     def _stream(self, reply: Reply) -> None:
-        self.status = reply.status
+        self._leave(reply.status)
         self.send_response(reply.status)
         self.send_header("content-type", "application/x-jsonl")
         self.send_header("transfer-encoding", "chunked")
@@ -615,7 +620,7 @@ class _Conversation(BaseHTTPRequestHandler):
         self._send(status, json.dumps(value, ensure_ascii=False).encode(), "application/json", headers)
 
     def _send(self, status: int, content: bytes, kind: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
-        self.status = status
+        self._leave(status)
         self.send_response(status)
         for name, value in (
             ("content-type", kind),

@@ -50,7 +50,7 @@ class _Mirror:
             stderr=subprocess.PIPE,
             text=True,
         )
-        _, errors = self._process.communicate(timeout=120)
+        _, errors = self._process.communicate(timeout=240)
         self._life.log.append(f"     run, killed at request {kill_at}: {self._process.returncode} {errors.strip()}")
         return self._process.returncode
 

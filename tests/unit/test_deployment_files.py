@@ -526,7 +526,7 @@ def loop(folder: Path, *arguments: str, minute: str | None = None, **scripts: st
 
 
 def finished(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=240)
     return process.returncode, out, err
 
 

@@ -126,7 +126,7 @@ def test_a_pipe_gets_the_lines_without_the_one_about_the_file(tmp_path: Path) ->
     push(sink, *(Document(f"d{number}", 1, "{}") for number in range(5000)))
     sink.refresh()
     sink.close()
-    reader.join(timeout=10)
+    reader.join(timeout=60)
     assert [json.loads(line)["id"] for line in received[0].splitlines()] == [f"d{number}" for number in range(5000)]
 
 

@@ -299,7 +299,7 @@ def test_threads_of_one_run_never_hold_more_than_the_cap(store: Store) -> None:
 
 
 SPENDER = """
-import sys, time
+import os, signal, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from etl.db.store import Store
@@ -309,9 +309,12 @@ from tests.unit.stages.test_spending import begin_run, keep
 
 store = Store(sys.argv[1])
 run_id = begin_run(store)
-print("ready", flush=True)
-sys.stdin.readline()
+kept = 0
 with opened_purse(store, Caps(month=float(sys.argv[2])), run_id) as purse:
+    purse.reserve(0.002)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    purse.settle(0.002, 0.0)
     def ask(_):
         try:
             purse.reserve(0.002)
@@ -325,14 +328,20 @@ with opened_purse(store, Caps(month=float(sys.argv[2])), run_id) as purse:
             if dollars:
                 keep(store, run_id, dollars, datetime.now(UTC))
                 print(dollars, flush=True)
+                kept += 1
+                if kept == int(sys.argv[3]):
+                    os.kill(os.getpid(), signal.SIGKILL)
 store.close()
 """
 
 
-def spend(store: Store, cap: float) -> "subprocess.Popen[str]":
-    """A process that is about to pay for up to 400 requests of a tenth of a cent, worst case two; see `go`."""
+def spend(store: Store, cap: float, dies_after: int = 0) -> "subprocess.Popen[str]":
+    """A process that holds money to pay for up to 400 requests of a tenth of a cent, worst case two; see `go`.
+
+    dies_after: so many answers are stored when it ends itself with kill -9.
+    """
     url = store.engine.url.render_as_string(hide_password=False)
-    command = [sys.executable, "-c", SPENDER, url, str(cap)]
+    command = [sys.executable, "-c", SPENDER, url, str(cap), str(dies_after)]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]
     )
@@ -357,7 +366,7 @@ def test_two_processes_at_once_never_exceed_the_cap_and_use_most_of_it(store: St
     processes = [spend(store, 0.2) for _ in range(2)]
     for process in processes:
         go(process)
-    outputs: list[Any] = [process.communicate(timeout=60)[0] for process in processes]
+    outputs: list[Any] = [process.communicate(timeout=240)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     assert all(outputs)
     assert 0.1 <= ledger_total(store) <= 0.2
@@ -365,17 +374,14 @@ def test_two_processes_at_once_never_exceed_the_cap_and_use_most_of_it(store: St
 
 
 def test_a_killed_process_holds_nothing_back_and_the_next_one_stays_below_the_cap(store: Store) -> None:
-    killed = spend(store, 0.2)
+    killed = spend(store, 0.2, dies_after=20)
     go(killed)
-    assert killed.stdout is not None
-    for _ in range(20):
-        killed.stdout.readline()
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate(timeout=60)
+    killed.communicate(timeout=240)
+    assert killed.returncode == -signal.SIGKILL
     assert grants(store)
     second = spend(store, 0.2)
     go(second)
-    assert second.communicate(timeout=60)[0]
+    assert second.communicate(timeout=240)[0]
     assert 0.19 <= ledger_total(store) <= 0.2
     with store.transaction() as connection:
         assert close_interrupted_runs(connection)
