@@ -19,6 +19,7 @@ from etl.db.queries import items as item_queries
 from etl.db.queries import runs as run_queries
 from etl.db.queries.classifications import PendingScope, Renewal
 from etl.db.store import Store
+from etl.interrupts import interrupts
 from etl.records import Scope
 from etl.sinks.base import AliasSink, Sink
 from etl.sources.base import Mirror, Source
@@ -176,14 +177,16 @@ def run(store: Store, plan: Plan, progress: Progress) -> RunOutcome:
     with store.transaction() as connection:
         check_schema(connection)
     started = monotonic()
-    current = _Run(store, plan, progress, RunOutcome(_open_run(store, plan), is_recorded=not store.dry_run))
-    closed = False
-    try:
-        _do_stages(current)
-    finally:
-        current.outcome.seconds = monotonic() - started
-        _settle(current.outcome, current.stops, sys.exception())
-        closed = _close_run(store, plan, current.outcome)
+    with interrupts.put_off():  # a record that is there is closed
+        current = _Run(store, plan, progress, RunOutcome(_open_run(store, plan), is_recorded=not store.dry_run))
+        closed = False
+        try:
+            with interrupts.let_in():
+                _do_stages(current)
+        finally:
+            current.outcome.seconds = monotonic() - started
+            _settle(current.outcome, current.stops, sys.exception())
+            closed = _close_run(store, plan, current.outcome)
     if closed and not store.dry_run and not current.sink_fails:
         _export_runs(current)
     return current.outcome
@@ -418,10 +421,15 @@ def _export_runs(current: _Run) -> None:
 
 @contextmanager
 def _collected(stops: list[errors.StopError]) -> Iterator[None]:
-    """Keeps the reason for which the block stopped, so that what comes after it can still be done."""
+    """Keeps the reason for which the block stopped, so that what comes after it can still be done.
+
+    Raises:
+        KeyboardInterrupt: it stopped for an interruption.
+    """
     try:
         yield
     except errors.StopError as stop:
+        interrupts.check()
         _log.debug("stage stopped reason=%s", stop)  # the run's end says it
         stops.append(stop)
 

@@ -5,6 +5,7 @@ import io
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 from etl.errors import EXIT_FAILED
@@ -15,16 +16,19 @@ EXIT_INTERRUPTED = 130
 
 
 def main() -> None:
-    """The console script. SIGTERM ends a run as Ctrl-C does: its record is closed, the next run goes on."""
+    """The console script. SIGTERM ends a run as Ctrl-C does: its record is closed, the next run goes on.
+
+    What is before and after the command itself is short and cannot be interrupted (`output.stop` lets it in).
+    """
+    interrupts.put_off_for_good()
+    interrupts.leave = _leave_at_once
+    sys.unraisablehook = interrupts.raise_again
     signal.signal(signal.SIGTERM, interrupts.handle)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # in a shell's background it is ignored, and stays so
         signal.signal(signal.SIGINT, interrupts.handle)
-    try:
-        _prepare_streams()
-        _check_arguments()
-        _run()
-    except KeyboardInterrupt:  # while modules were imported; a command answers its own
-        _leave(EXIT_INTERRUPTED, "interrupted before anything was done")
+    _prepare_streams()
+    _check_arguments()
+    _run()
 
 
 def _run() -> None:
@@ -75,6 +79,14 @@ def _discard_output() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
+
+
+def _leave_at_once() -> NoReturn:
+    """The end after a second interruption, as by kill -9: the next run closes the record. No bar hides the cursor."""
+    cursor = "\x1b[?25h" if os.isatty(2) else ""
+    with suppress(OSError):
+        os.write(2, f"{cursor}issuetide: interrupted again, so nothing was waited for; the next run goes on\n".encode())
+    os._exit(EXIT_INTERRUPTED)
 
 
 def _leave(code: int, message: str = "") -> NoReturn:

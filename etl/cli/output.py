@@ -17,6 +17,7 @@ from etl.cli import EXIT_INTERRUPTED
 from etl.cli.progress import JsonFormatter
 from etl.db.store import Store
 from etl.errors import ConfigurationError, IssuetideError
+from etl.interrupts import interrupts
 from etl.pipeline import Plan, RunOutcome, status_of
 from etl.report.words import count_words, plain_json, plain_line, plain_text
 from etl.settings import Settings
@@ -36,7 +37,8 @@ def stop(command: Callable[..., int | None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapped(*arguments: Any, **options: Any) -> None:  # noqa: ANN401  (whatever the command takes)
         try:
-            code = command(*arguments, **options)
+            with interrupts.let_in():
+                code = command(*arguments, **options)
         except IssuetideError as error:
             status, code, message = status_of(error), error.exit_code, str(error)
         except KeyboardInterrupt:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from time import gmtime, monotonic
 from typing import Any
 
+from etl.interrupts import interrupts
 from etl.report.words import plain_line
 from etl.stages.base import Advance, Progress
 
@@ -69,7 +70,9 @@ class BarProgress:
             console=Console(stderr=True),
         )
         counted = _Counted()
-        with bars:
+        try:
+            with interrupts.put_off():  # half begun, its thread would go on drawing over what the command says
+                bars.start()
             row = bars.add_task(title, total=total, facts="")
 
             def advance(steps: int, **facts: object) -> None:
@@ -81,6 +84,9 @@ class BarProgress:
             bars.update(row, total=max(counted.steps, 1) if total is None else total)
             if total is None and not counted.steps:
                 bars.update(row, completed=1)
+        finally:
+            with interrupts.put_off():
+                bars.stop()
 
 
 def make_progress() -> Progress:

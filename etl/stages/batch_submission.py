@@ -10,6 +10,7 @@ from etl.db.queries import batches as queries
 from etl.db.queries import classifications
 from etl.db.queries.batches import NewBatch
 from etl.errors import BudgetError, ConfigurationError, StopError
+from etl.interrupts import interrupts
 from etl.records import Text
 from etl.stages.base import Advance
 from etl.stages.batches import Batching, Desk
@@ -59,9 +60,13 @@ class Submission:
             UnavailableError, RateLimitError: the vendor cannot be asked.
         """
         for prepared in self._desk.batches.prepare(self._task, texts):
-            rest = prepared if self._proven else self._prove(prepared)
-            if rest is None or (rest.requests and not self._hand_over(rest)):
+            with interrupts.put_off():  # what is paid is stored, and what the vendor has is known here
+                rest = prepared if self._proven else self._prove(prepared)
+            if rest is None:
                 return False
+            with interrupts.put_off():
+                if rest.requests and not self._hand_over(rest):
+                    return False
         return True
 
     def _prove(self, prepared: PreparedBatch) -> PreparedBatch | None:

@@ -319,21 +319,49 @@ def test_an_output_that_takes_nothing_is_one_line_or_none(desk: Desk, arguments:
     assert closed.returncode == 0
 
 
+STARTING = """
+import os, signal, sys, time
+class Meeting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "sqlalchemy":
+            {deed}
+sys.meta_path.insert(0, Meeting())
+sys.argv = ["issuetide", "status"]
+from etl.cli import main
+main()
+"""
+"""Something happens inside, at the import of the first module that takes long."""
+
+
+def told_by(code: str, desk: Desk) -> tuple[int, str]:
+    """The exit code of a Python that does this, and what it wrote to standard error."""
+    arguments = [sys.executable, "-c", code]
+    done = subprocess.run(arguments, cwd=desk.folder, capture_output=True, text=True, timeout=240, check=False)
+    return done.returncode, done.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_the_command_is_starting_is_one_line(desk: Desk, number: signal.Signals) -> None:
-    # The signal comes from inside, at the import of the first module that takes long.
+    code, errors = told_by(STARTING.format(deed=f"os.kill(os.getpid(), {int(number)})"), desk)
+    assert code == 130
+    assert errors == "issuetide: interrupted; what is stored stays, the next run goes on from here\n"
+
+
+def test_a_second_interruption_ends_the_command_at_once(desk: Desk) -> None:
+    deed = (
+        "[(os.kill(os.getpid(), signal.SIGTERM), time.sleep(1.1)) for _ in range(2)]; print('went on', file=sys.stderr)"
+    )
+    code, errors = told_by(STARTING.format(deed=deed), desk)
+    assert code == 130
+    assert errors == "issuetide: interrupted again, so nothing was waited for; the next run goes on\n"
+
+
+def test_a_signal_after_a_command_has_ended_changes_nothing(desk: Desk) -> None:
     code = (
-        "import os, sys\n"
-        "class Meeting:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        f"        if name == 'sqlalchemy': os.kill(os.getpid(), {int(number)})\n"
-        "sys.meta_path.insert(0, Meeting())\n"
-        "sys.argv = ['issuetide', 'status']\n"
+        "import atexit, os, signal, sys\n"
+        "sys.argv = ['issuetide', 'tasks', 'list']\n"
         "from etl.cli import main\n"
+        "atexit.register(os.kill, os.getpid(), signal.SIGINT)\n"
         "main()\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=desk.folder, capture_output=True, text=True, timeout=240, check=False
-    )
-    assert done.returncode == 130
-    assert done.stderr == "issuetide: interrupted before anything was done\n"
+    assert told_by(code, desk) == (0, "")

@@ -11,6 +11,7 @@ import pytest
 
 from tests.integration.world import KEY, REPOSITORY, World, fill
 from tests.loopback.anthropic import Fault, LoopbackAnthropic
+from tests.loopback.anthropic_answers import plausible_answer
 from tests.loopback.github import LoopbackGitHub
 
 pytestmark = pytest.mark.kill
@@ -31,12 +32,16 @@ def world(database_url: str, tmp_path: Path) -> Iterator[World]:
 
 
 class Victim:
-    """A run that is ended with kill -9 when the vendor sees something for the n-th time."""
+    """A run that is ended with kill -9 or another signal when the vendor sees something for the n-th time."""
 
-    def __init__(self, world: World, moment: str, at: int = 1) -> None:
+    def __init__(
+        self, world: World, moment: str, at: int = 1, number: signal.Signals = signal.SIGKILL, code: int = -9
+    ) -> None:
         self.world = world
         self.moment = moment
         self.left = at
+        self.number = number
+        self.code = code
         self.process: subprocess.Popen[str] | None = None
 
     def strike(self, moment: str) -> None:
@@ -44,15 +49,16 @@ class Victim:
         if moment == self.moment and self.process is not None:
             self.left -= 1
             if self.left == 0:
-                self.process.send_signal(signal.SIGKILL)
-                self.process.wait()
+                self.process.send_signal(self.number)
+                if self.number == signal.SIGKILL:
+                    self.process.wait()
 
     def run(self) -> None:
-        """Starts the run and waits for its end, which must be the kill."""
+        """Starts the run and waits for its end, which must be the signal's."""
         self.world.anthropic.batches.on = self.strike
         self.process = self.world.start("run", "--repo", REPOSITORY, "--task", "issue_kind", **BATCHED)
         _, errors = self.process.communicate(timeout=240)
-        assert self.process.returncode == -signal.SIGKILL, errors
+        assert self.process.returncode == self.code, errors
         self.world.anthropic.batches.on = None
 
 
@@ -149,5 +155,29 @@ def test_two_runs_at_once_never_submit_the_same_text(world: World) -> None:
     assert len(submitted) == len(set(submitted))
     assert len(world.anthropic.batches.made) == 2
     assert world.rows("SELECT sum(texts), count(DISTINCT run_id) FROM batches")[0][1] == 2
+    finish(world)
+    assert repeated(world) == 0
+
+
+def test_a_signal_while_the_first_request_is_asked_waits_for_its_answer(world: World) -> None:
+    fill(world, ISSUES)
+    victim = Victim(world, "asked", number=signal.SIGTERM, code=130)
+
+    def answer(*arguments: Any) -> str:
+        victim.strike("asked")
+        return plausible_answer(*arguments)
+
+    world.anthropic.answer = answer
+    victim.run()
+    assert world.rows("SELECT count(*) FROM classifications") == [(1,)]
+    assert world.rows("SELECT count(*) FROM batches") == [(0,)]
+    finish(world)
+    assert repeated(world) == 0
+
+
+def test_a_signal_while_a_batch_is_handed_over_waits_for_its_number(world: World) -> None:
+    fill(world, ISSUES)
+    Victim(world, "before create", number=signal.SIGTERM, code=130).run()
+    assert world.rows("SELECT state FROM batches") == [("submitted",)]
     finish(world)
     assert repeated(world) == 0

@@ -44,7 +44,17 @@ ALLOWED: dict[str, set[str]] = {
         "sinks.base",
         "sources.base",
     },
-    "pipeline": {"errors", "records", "tasks", "stages", "db", "classifiers.base", "sinks.base", "sources.base"},
+    "pipeline": {
+        "errors",
+        "interrupts",
+        "records",
+        "tasks",
+        "stages",
+        "db",
+        "classifiers.base",
+        "sinks.base",
+        "sources.base",
+    },
 }
 HOMES = {
     "anthropic": ("classifiers",),

@@ -1,8 +1,9 @@
 """A run against a real PostgreSQL, with sources, classifiers and sinks of a few lines."""
 
 import json
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from etl import pipeline
+from etl.db.queries import runs as run_queries
 from etl.db.store import Store
 from etl.errors import (
     BudgetError,
@@ -20,6 +23,7 @@ from etl.errors import (
     StopError,
     UnavailableError,
 )
+from etl.interrupts import Interrupts
 from etl.pipeline import Fetch, Plan, run
 from etl.records import Scope
 from etl.stages.base import Advance
@@ -554,3 +558,41 @@ def test_a_dead_runs_record_says_what_its_answers_cost(store: Store, plan: Plan)
     assert found == [("interrupted", 2, 200, 0.5, "claude-haiku-5-5")]
     parts = "SELECT t.task, t.answers, t.cost_usd::float8 FROM run_tasks t JOIN runs r ON r.id = t.run_id"
     assert rows(store, f"{parts} WHERE r.command = 'killed'") == [("kind", 2, 0.5)]
+
+
+@pytest.mark.parametrize("moment", ["insert_run", "close_run"])
+def test_an_interruption_while_the_record_is_written_leaves_none_open(
+    store: Store, plan: Plan, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    ours = Interrupts()
+    write = getattr(run_queries, moment)
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        ours.handle(signal.SIGTERM, None)
+        return write(*arguments, **options)
+
+    monkeypatch.setattr(pipeline, "interrupts", ours)
+    monkeypatch.setattr(run_queries, moment, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_with(store, plan, [make_item(1, "crash")])
+    status = "interrupted" if moment == "insert_run" else "ok"
+    assert rows(store, "SELECT status, ended_at IS NULL FROM runs") == [(status, False)]
+
+
+@pytest.mark.parametrize("error", [UnavailableError("the connection is broken"), AssertionError("not active")])
+def test_an_interruption_that_a_library_turns_into_another_error_is_one_nevertheless(
+    store: Store, plan: Plan, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    ours = Interrupts()
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        with suppress(KeyboardInterrupt):
+            ours.handle(signal.SIGTERM, None)
+        raise error
+
+    monkeypatch.setattr(pipeline, "interrupts", ours)
+    monkeypatch.setattr(pipeline, "fetch_stage", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_with(store, plan, [make_item(1, "crash")])
+    assert rows(store, "SELECT status, ended_at IS NULL FROM runs") == [("interrupted", False)]
+    assert sink_of(plan).prepared == 0  # nothing was done after it
