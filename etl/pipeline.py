@@ -28,14 +28,7 @@ from etl.stages.batches import Batching, Desk, collect_stage, count_in_batches
 from etl.stages.cascade import Cascade, Cascading, cascade_stage
 from etl.stages.classify import Asking, classify_stage, count_waiting_texts, estimate_stage, register_tasks
 from etl.stages.estimate import Estimate, estimate_costs
-from etl.stages.export import (
-    PreparedSink,
-    claim_sink,
-    count_waiting_documents,
-    export_runs,
-    export_stage,
-    prepare_sink,
-)
+from etl.stages.export import PreparedSink, claim_sink, count_waiting_documents, export_runs, export_stage
 from etl.stages.fetch import Fetched, fetch_stage
 from etl.stages.fingerprint import fingerprint_stage
 from etl.stages.golden import GoldenPlan, golden_stage
@@ -408,13 +401,18 @@ def _rebuild(current: _Run, plan: RebuildPlan) -> None:
 
 
 def _export_runs(current: _Run) -> None:
-    """Exports the records of ended runs, this one's included; a failure is left to the next run."""
-    sink = current.plan.sink
-    if sink is None:
+    """Exports the records of ended runs, this one's included; a failure, or another export, leaves it to the next run.
+
+    A rebuild that rebuilt nothing writes nothing.
+    """
+    plan, sink = current.plan, current.plan.sink
+    if sink is None or (plan.rebuild is not None and not current.outcome.tally.rebuilt):
         return
     try:
-        prepared = current.prepared or prepare_sink(current.store, sink)
+        prepared = current.prepared or claim_sink(current.store, sink, seconds=0)
         export_runs(current.store, prepared, current.outcome.run_id)
+    except errors.LockedError:
+        _log.info("the runs' records wait for the next export: another one is under way")
     except errors.StopError as stop:
         _log.warning("the runs' records wait for the next export reason=%s", stop)
 

@@ -46,7 +46,9 @@ def status_command(as_json: options.Json = False) -> None:
 def _standing_rows(store: Store, standing: IndexStanding) -> list[dict[str, Any]]:
     found = [("current", standing.current), ("next", standing.next), *(("kept", each) for each in standing.kept)]
     rows = [_row(store, standing, state, live) for state, live in found if live is not None]
-    return rows or [{"name": standing.name, "alias": standing.alias, "state": "absent"}]
+    if standing.current is None:
+        rows.insert(0, {"name": standing.name, "alias": standing.alias, "state": "absent"})
+    return rows
 
 
 def _row(store: Store, standing: IndexStanding, state: str, live: LiveIndex) -> dict[str, Any]:
@@ -75,7 +77,7 @@ def _row(store: Store, standing: IndexStanding, state: str, live: LiveIndex) -> 
 
 def _row_words(row: dict[str, Any]) -> str:
     if row["state"] == "absent":
-        return f"{row['alias']}: nothing yet; the first export makes it"
+        return f"{row['alias']}: points to nothing; the next export makes and fills its index"
     documents = "closed" if row["documents"] is None else f"{row['documents']:,} documents"
     words = [f"{row['alias']}: {row['index']} {_STATES[row['state']]}", f"version {row['version']}", documents]
     if row["waiting_documents"]:
@@ -108,9 +110,9 @@ def rebuild_command(
 ) -> int:
     """Make indices anew, filled from PostgreSQL, and give them their aliases.
 
-    Without a NAME those that this release cannot write, or whose rebuild was cut short. Searches and hourly runs go on
-    with the old index meanwhile; what changes is sent to the new one before the alias is switched in one step. It may
-    be stopped at any moment: the next rebuild goes on from there. The old index is kept.
+    Without a NAME those that are not there, that this release cannot write, or whose rebuild was cut short. Searches
+    and hourly runs go on with the old index meanwhile; what changes is sent to the new one before the alias is switched
+    in one step. It may be stopped at any moment: the next rebuild goes on from there. The old index is kept.
 
     Example: issuetide index rebuild classifications
     """
@@ -173,7 +175,7 @@ def drop_old_command(
 
 def _check_droppable(standings: Sequence[IndexStanding], names: Sequence[str]) -> None:
     """Raises ConfigurationError where one of `names` is in use, or is none of ours; nothing was dropped then."""
-    ours = {each.index for one in standings for each in (one.current, one.next, *one.kept) if each is not None}
+    ours = {each.index for one in standings for each in one.there}
     for name in names:
         holder = next((each.alias for each in standings if each.current and each.current.index == name), None)
         if holder is not None:

@@ -96,7 +96,7 @@ class DashboardsApi:
         self._check_up(answer)
         found = _json(answer)
         if answer.status_code != requests.codes.ok or not isinstance(found, dict):
-            raise ConfigurationError(f"Dashboards {self.url} refused the file: {_message(answer, found)}")
+            raise ConfigurationError(f"Dashboards {self.url} refused the file: {_refusal(answer, found)}")
         errors = found.get("errors") or []
         if errors or not found.get("success"):
             said = _error_words(errors[0]) if errors else "no reason given"
@@ -114,7 +114,7 @@ class DashboardsApi:
         self._check_login(answer)
         found = _json(answer)
         if answer.status_code != requests.codes.ok or not isinstance(found, dict):
-            raise ConfigurationError(f"Dashboards {self.url} cannot be read back: {_message(answer, found)}")
+            raise ConfigurationError(f"Dashboards {self.url} cannot be read back: {_refusal(answer, found)}")
         held = {(str(item.get("type")), str(item.get("id"))): item for item in _saved(found)}
         return {key: item for key, item in held.items() if "error" not in item}
 
@@ -129,7 +129,7 @@ class DashboardsApi:
         answer = self._send("POST", "/api/saved_objects/_export", json=body)
         self._check_login(answer)
         if answer.status_code != requests.codes.ok:
-            raise ConfigurationError(f"Dashboards {self.url} exports nothing: {_message(answer, _json(answer))}")
+            raise ConfigurationError(f"Dashboards {self.url} exports nothing: {_refusal(answer, _json(answer))}")
         try:
             lines = [json.loads(line) for line in json_lines(answer.content.decode()) if line.strip()]
         except ValueError:
@@ -258,6 +258,20 @@ def _json(answer: requests.Response) -> object:
 def _message(answer: requests.Response, found: object) -> str:
     words = found.get("message") if isinstance(found, dict) else None
     return f"{str(words)[:300]} (HTTP {answer.status_code})" if words else f"HTTP {answer.status_code}"
+
+
+def _refusal(answer: requests.Response, found: object) -> str:
+    """Why a request was refused, and, where it was too large, which limits there are.
+
+    A file that is imported has a limit of its own, 25 MiB unless set; everything else that of the server, 1 MiB.
+    """
+    words = _message(answer, found)
+    if answer.status_code != requests.codes.request_entity_too_large:
+        return words
+    return (
+        f"{words}; raise savedObjects.maxImportPayloadBytes and server.maxPayloadBytes in opensearch_dashboards.yml, or"
+        " the limit of a proxy in front of it (nginx: client_max_body_size), then run again"
+    )
 
 
 def _error_words(error: object) -> str:

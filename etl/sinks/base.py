@@ -95,6 +95,11 @@ class IndexStanding:
     next: LiveIndex | None = None
     kept: tuple[LiveIndex, ...] = ()
 
+    @property
+    def there(self) -> list[LiveIndex]:
+        """All indices that there are of it."""
+        return [each for each in (self.current, self.next, *self.kept) if each is not None]
+
 
 @runtime_checkable
 class AliasSink(Sink, Protocol):

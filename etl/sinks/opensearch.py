@@ -16,7 +16,15 @@ from etl.errors import ConfigurationError, StopError, UnavailableError
 from etl.records import Check, Document, PushResult
 from etl.sinks.base import IndexName, IndexStanding, LiveIndex
 from etl.sinks.opensearch_access import Access
-from etl.sinks.opensearch_connection import OUTAGE_SECONDS, Connection, Outage, describe, shorten, status_of
+from etl.sinks.opensearch_connection import (
+    OUTAGE_SECONDS,
+    TOO_LARGE,
+    Connection,
+    Outage,
+    describe,
+    shorten,
+    status_of,
+)
 from etl.sinks.opensearch_indices import (
     check_indices,
     load_definitions,
@@ -370,7 +378,10 @@ class OpenSearchSink:
             self._connection.wait_or_raise(error, outage)
         elif len(entries) == 1:
             document, lines = entries[0]
-            too_large = f"status 413: {len(lines):,} bytes are more than the server takes in one request"
+            too_large = (
+                f"status 413: {len(lines):,} bytes are more than the server takes in one request; {TOO_LARGE}, then"
+                " `issuetide export --replay-dead-letters`"
+            )
             yield [PushResult(document, "rejected", too_large if status == 413 else describe(error))]
             return
         if status != 400:

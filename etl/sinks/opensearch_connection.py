@@ -39,6 +39,11 @@ FIRST_CONTACT_SECONDS = 15.0
 """How long a call that begins something waits for a server that does not answer: long enough for a short hiccup."""
 OUTAGE_SECONDS = 180.0
 """How long a server that answered before may be away: a restart under load takes half a minute, a big one longer."""
+TOO_LARGE = (
+    "raise http.max_content_length in opensearch.yml, or the limit of a proxy in front of it (nginx:"
+    " client_max_body_size)"
+)
+"""What to do where a request is answered with 413."""
 _REQUEST_SECONDS = 30.0
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 10.0
@@ -308,6 +313,8 @@ class Connection:
             return UnavailableError(f"{about}an index was deleted meanwhile; run again: it is made and filled anew")
         if kind:
             return ConfigurationError(f"{about}the server refuses it: {kind}: {shorten(reason)}")
+        if status == 413:
+            return ConfigurationError(f"{about}the request is too large (413); {TOO_LARGE}, then run again")
         if status is not None:
             detail = "a redirect" if 300 <= status < 400 else f"status {status}"
             return ConfigurationError(f"{about}the answer is {detail} and not OpenSearch's; check OPENSEARCH_URL")

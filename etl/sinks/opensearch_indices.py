@@ -1,6 +1,7 @@
 """The indices of the OpenSearch sink: what schemas/opensearch describes, made, completed and checked on a server."""
 
 import json
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from etl.records import Check
 from etl.resources import resource_folder
 from etl.sinks.base import IndexName
 from etl.sinks.opensearch_connection import FIRST_ACTION, FIRST_CONTACT_SECONDS, Connection, shorten
+
+_log = logging.getLogger(__name__)
 
 _PREFIX = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
 _OLDEST_RELEASE = (2, 19)
@@ -48,6 +51,11 @@ class Definition:
     def next_alias(self) -> str:
         """The name that an index is written by while it is filled to take the alias."""
         return f"{self.alias}-next"
+
+    @property
+    def kept_alias(self) -> str:
+        """The name of all indices that had the alias before: it tells them from one that lost it by mistake."""
+        return f"{self.alias}-kept"
 
     def place(self, index: str) -> tuple[int, int] | None:
         """The version and the number in the real name of an index of this alias; None: it is none."""
@@ -183,7 +191,7 @@ def read_indices(
     names = ",".join(
         name
         for definition in definitions
-        for name in (definition.alias, definition.next_alias, f"{definition.alias}-v*")
+        for name in (definition.alias, definition.next_alias, definition.kept_alias, f"{definition.alias}-v*")
     )
     wanted = {"ignore_unavailable": "true", "allow_no_indices": "true", "expand_wildcards": "open,closed"}
     found: Mapping[str, Any] = connection.call(
@@ -215,7 +223,8 @@ def find_current(connection: Connection, definition: Definition, found: Mapping[
         )
     if holders:
         return holders[0]
-    left = [name for name in list_ours(definition, found) if definition.next_alias not in found[name]["aliases"]]
+    others = {definition.next_alias, definition.kept_alias}
+    left = [name for name in list_ours(definition, found) if others.isdisjoint(found[name]["aliases"])]
     if len(left) > 1:
         raise ConfigurationError(
             f"{where}nothing has the alias {definition.alias}, and {', '.join(left)} can have had it; give it to the "
@@ -248,6 +257,7 @@ def create_index(connection: Connection, definition: Definition, index: str, ali
             f"OpenSearch at {connection.name} refuses to create {index}: {error['type']}: "
             f"{shorten(error['reason'])}; check its index templates and its limits"
         )
+    _log.info("made an index index=%s alias=%s", index, alias)
 
 
 def _complete(connection: Connection, definition: Definition, index: str, live: Mapping[str, Any]) -> None:

@@ -82,13 +82,14 @@ def find_next(connection: Connection, definition: Definition, found: Mapping[str
     """The real name of the index that is being filled; None: there is none.
 
     Raises:
-        ConfigurationError: there are several, or it is not ours.
+        ConfigurationError: there are several, or it is not ours; a name that must be an alias is an index.
     """
-    if definition.next_alias in found:
-        raise ConfigurationError(
-            f"OpenSearch at {connection.name}: {definition.next_alias} is an index but must be an alias; nothing of it"
-            " is used, so delete it, then rebuild again"
-        )
+    for alias in (definition.next_alias, definition.kept_alias):
+        if alias in found:
+            raise ConfigurationError(
+                f"OpenSearch at {connection.name}: {alias} is an index but must be an alias; nothing of it is used, so"
+                " delete it, then rebuild again"
+            )
     holders = sorted(name for name, live in found.items() if definition.next_alias in live["aliases"])
     if not holders:
         return None
@@ -125,7 +126,8 @@ def begin_next_index(connection: Connection, definition: Definition) -> LiveInde
     standing = _standing(connection, cluster, definition, read_indices(connection, [definition]))
     if standing.next is None or standing.next.index != name:
         raise ConfigurationError(
-            f"OpenSearch at {connection.name}: {name} was begun, and is gone or another one by now; rebuild again"
+            f"OpenSearch at {connection.name}: {name} was begun, and is gone or another one by now; begin again with"
+            f" `issuetide index rebuild {definition.name}`"
         )
     return standing.next
 
@@ -145,13 +147,7 @@ def switch_alias(connection: Connection, definition: Definition, before: LiveInd
         return
     if current != (before.index if before is not None else None):
         raise _changed(connection, definition, current)
-    actions: list[dict[str, Any]] = [
-        {"add": {"index": target.index, "alias": definition.alias, "is_write_index": True}}
-    ]
-    if current is not None and definition.alias in found[current]["aliases"]:
-        actions.insert(0, {"remove": {"index": current, "alias": definition.alias}})
-    if definition.next_alias in found[target.index]["aliases"]:
-        actions.append({"remove": {"index": target.index, "alias": definition.next_alias}})
+    actions = _switch_actions(definition, current, target.index, found)
     # An answer that is lost on the way makes the second request fail, which is why what is there is looked at.
     connection.call(
         f"giving {definition.alias} to {target.index}",
@@ -164,8 +160,21 @@ def switch_alias(connection: Connection, definition: Definition, before: LiveInd
         raise _changed(connection, definition, current)
 
 
+def _switch_actions(
+    definition: Definition, current: str | None, target: str, found: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """What takes the alias from `current`, which is kept from then on, and gives it to `target`."""
+    gone = [(target, definition.next_alias), (target, definition.kept_alias)]
+    actions: list[dict[str, Any]] = [{"add": {"index": target, "alias": definition.alias, "is_write_index": True}}]
+    if current is not None:
+        gone.append((current, definition.alias))
+        actions.append({"add": {"index": current, "alias": definition.kept_alias}})
+    removals = ({"index": index, "alias": alias} for index, alias in gone if alias in found[index]["aliases"])
+    return actions + [{"remove": removal} for removal in removals]
+
+
 def drop_index(connection: Connection, definition: Definition, target: LiveIndex) -> None:
-    """Deletes an index that no alias points to but that of the index being filled. One that is gone is fine.
+    """Deletes an index that no alias points to but those of what is filled and what is kept. One that is gone is fine.
 
     Raises:
         ConfigurationError: an alias points to it, or it is another index by now.
@@ -176,7 +185,7 @@ def drop_index(connection: Connection, definition: Definition, target: LiveIndex
     if target.index not in found:
         return
     _require_same(connection, cluster, target, found)
-    aliases = sorted(set(found[target.index]["aliases"]) - {definition.next_alias})
+    aliases = sorted(set(found[target.index]["aliases"]) - {definition.next_alias, definition.kept_alias})
     if aliases or find_current(connection, definition, found) == target.index:
         raise ConfigurationError(
             f"OpenSearch at {connection.name}: {target.index} is not dropped, for the alias"

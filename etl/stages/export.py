@@ -1,5 +1,6 @@
 """The export stage: writes to a sink every document it lacks, and remembers what the sink acknowledged."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic, sleep
@@ -13,6 +14,8 @@ from etl.errors import LockedError
 from etl.records import PushResult
 from etl.sinks.base import AliasSink, IndexName, Sink
 from etl.stages.base import Advance, Progress, Tally
+
+_log = logging.getLogger(__name__)
 
 NO_SINK = -1
 """The id of a sink that holds nothing, as far as the database knows."""
@@ -38,21 +41,26 @@ def prepare_sink(store: Store, sink: Sink) -> PreparedSink:
         ConfigurationError, UnavailableError: as `Sink.prepare`.
     """
     identities = sink.prepare()
+    ids: dict[IndexName, int] = {}
     with store.transaction() as connection:
-        ids = {index: exports.resolve_sink(connection, identity) for index, identity in identities.items()}
+        for index, identity in identities.items():
+            before = exports.select_current_identity(connection, identity)
+            if isinstance(sink, AliasSink) and before not in {None, identity}:
+                _log.warning("another index than before is sent all that it lacks now=%s before=%s", identity, before)
+            ids[index] = exports.resolve_sink(connection, identity)
     return PreparedSink(sink, identities, ids)
 
 
-def claim_sink(store: Store, sink: Sink) -> PreparedSink:
+def claim_sink(store: Store, sink: Sink, seconds: float = _LOCK_SECONDS) -> PreparedSink:
     """As `prepare_sink`, and keeps other runs from exporting to it until the store is closed.
 
     Raises:
         ConfigurationError, UnavailableError: as `Sink.prepare`.
-        LockedError: another run has been exporting to the same sink for a minute.
+        LockedError: another run has been exporting to the same sink for so many seconds.
     """
     prepared = prepare_sink(store, sink)
     while True:
-        wait_for_lock(store, prepared.identities["classifications"])
+        wait_for_lock(store, prepared.identities["classifications"], seconds)
         # Another index may have taken an alias before the lock was ours: what is held would be written to the new one
         # and remembered of the old one.
         if not isinstance(sink, AliasSink) or sink.prepare() == prepared.identities:
@@ -101,6 +109,9 @@ def export_stage(store: Store, prepared: PreparedSink, run_id: int, tally: Tally
 
 def export_runs(store: Store, prepared: PreparedSink, run_id: int) -> None:
     """Writes the records of ended runs, then makes everything visible: a run's one refresh.
+
+    The caller has claimed the sink. Written beside a rebuild, a record could reach the old index after the new one got
+    its last, and searches would miss it after the switch; or reach the new one and be believed of the old.
 
     Raises:
         UnavailableError: the sink kept failing; the records go with the next run.

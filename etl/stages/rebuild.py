@@ -29,9 +29,9 @@ _SHOWN = 3
 class RebuildPlan:
     """What is rebuilt.
 
-    names: of the indices; empty: those that this release cannot write, or whose rebuild was begun. drop_old: what was
-    replaced is deleted at once. leave_out_refused: the switch is made although the new index refuses documents that the
-    old one holds.
+    names: of the indices; empty: those that are not there, that this release cannot write, or whose rebuild was begun.
+    drop_old: what was replaced is deleted at once. leave_out_refused: the switch is made although the new index refuses
+    documents that the old one holds.
     """
 
     names: tuple[IndexName, ...] = ()
@@ -67,20 +67,26 @@ def rebuild_stage(
         LockedError: another rebuild is under way, or an export lasted a quarter of an hour.
         UnavailableError: the server kept failing; the next rebuild goes on from here.
     """
-    chosen = claim_standings(store, sink, [each for each in sink.survey() if _is_wanted(plan, each)])
+    chosen = claim_standings(store, sink, [each for each in sink.survey() if _is_wanted(store, plan, each)])
     rebuild = _Rebuild(store, sink, plan, run_id, tally, progress)
-    filled = [rebuild.fill(standing) for standing in chosen if _is_wanted(plan, standing)]
+    filled = [rebuild.fill(standing) for standing in chosen if _is_wanted(store, plan, standing)]
     if filled:
         _wait_for_exports(store, sink)
     for filling in filled:
         rebuild.finish(filling)
 
 
-def _is_wanted(plan: RebuildPlan, standing: IndexStanding) -> bool:
-    """Whether the plan names it, or names none and this release cannot write it, or one to replace it was begun."""
+def _is_wanted(store: Store, plan: RebuildPlan, standing: IndexStanding) -> bool:
+    """Whether the plan names it, or names none and it is not there, cannot be written, or is being replaced.
+
+    What was to replace it may have been deleted by hand since: whoever was filling that was told to run again.
+    """
     if plan.names:
         return standing.name in plan.names
-    return standing.next is not None or (standing.current is not None and not standing.current.fits)
+    if standing.next is not None or standing.current is None or not standing.current.fits:
+        return True
+    with store.transaction() as connection:
+        return exports.is_one_gone_unfinished(connection, standing.key, [each.identity for each in standing.there])
 
 
 def claim_standings(store: Store, sink: AliasSink, standings: Sequence[IndexStanding]) -> list[IndexStanding]:
@@ -134,6 +140,8 @@ class _Rebuild:
         with self.store.transaction() as connection:
             sink_id = exports.resolve_sink(connection, target.identity, is_current=False)
             exports.delete_dead_letters(connection, sink_id)
+            others = [each.identity for each in standing.there if each is not standing.next]
+            exports.delete_unfinished(connection, standing.key, [*others, target.identity])
         prepared = PreparedSink(self.sink.next_sink(), {standing.name: target.identity}, {standing.name: sink_id})
         filling = _Filling(standing, target, prepared)
         for _ in range(_MOST_ROUNDS):
@@ -237,12 +245,11 @@ def drop_kept(store: Store, sink: AliasSink, standing: IndexStanding, names: Seq
         ConfigurationError: an alias points to one of them.
         UnavailableError: no answer within the retries.
     """
-    there = [each for each in (standing.current, standing.next, *standing.kept) if each is not None]
-    wanted = [each for each in there if (each in standing.kept if names is None else each.index in names)]
+    wanted = [each for each in standing.there if (each in standing.kept if names is None else each.index in names)]
     for target in wanted:
         sink.drop(standing, target)
     with store.transaction() as connection:
-        exports.delete_sinks(connection, standing.key, [each.identity for each in there if each not in wanted])
+        exports.delete_sinks(connection, standing.key, [each.identity for each in standing.there if each not in wanted])
     return [each.index for each in wanted]
 
 
@@ -252,11 +259,13 @@ def switch_back(store: Store, sink: AliasSink, standing: IndexStanding) -> tuple
     What changed since is known to be missing there, and goes with the next export. The caller has claimed the standing.
 
     Raises:
-        ConfigurationError: none is kept.
+        ConfigurationError: none is kept, or the alias points to nothing.
         LockedError: a run has been exporting for a quarter of an hour.
         UnavailableError: no answer within the retries.
     """
-    if standing.current is None or not standing.kept:
+    if standing.current is None:
+        raise ConfigurationError(f"{standing.alias} points to nothing; `issuetide export` makes and fills its index")
+    if not standing.kept:
         raise ConfigurationError(f"nothing is kept that {standing.alias} could point to; `issuetide index status`")
     with store.transaction() as connection:
         met = exports.select_sinks_met(connection, [each.identity for each in standing.kept])

@@ -490,3 +490,101 @@ def test_a_purged_issue_is_in_no_index_that_is_filled_and_is_told_of_those_that_
     assert "issuetide index drop-old" in told
     command(world, "index", "drop-old")
     check_same(world)
+
+
+def delete(world: World, name: str) -> None:
+    requests.delete(f"{world.opensearch_url}/{world.prefix}-{name}", timeout=30).raise_for_status()
+
+
+def test_an_index_that_is_deleted_by_hand_is_made_anew_by_the_next_export_although_others_are_kept(
+    world: World,
+) -> None:
+    fill(world, 12)
+    run_rules(world)
+    command(world, "index", "rebuild", "classifications")
+    world.github.relabel_issue(REPOSITORY, 1, "later")
+    run_rules(world)
+    command(world, "index", "rebuild", "classifications")
+    kept, current = {first(): "kept", f"{first()}-2": "kept"}, f"{first()}-3"
+    delete(world, current)
+    assert f"{world.prefix}-classifications: points to nothing; the next export" in command(world, "index", "status")
+    assert "points to nothing" in command(world, "index", "switch-back", "classifications", code=3)
+
+    done = world.command("export", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["documents_written"] == 12
+    assert f"another index than before is sent all that it lacks now={world_identity(world, current)}" in done.stderr
+    assert states(world) == {**kept, current: "current", first("daily"): "current", first("runs"): "current"}
+    check_same(world)
+    done = world.command("export", "--json")
+    assert json.loads(done.stdout).get("documents_written", 0) == 0
+    assert "another index" not in done.stderr
+
+    # An index that only lost its alias is told from those that gave theirs away.
+    alias = f"{world.opensearch_url}/{world.prefix}-{current}/_alias/{world.prefix}-classifications"
+    requests.delete(alias, timeout=30).raise_for_status()
+    assert run_rules(world).get("documents_written", 0) == 0
+    assert states(world)[current] == "current"
+    # Going back turns them round.
+    command(world, "index", "switch-back", "classifications")
+    delete(world, f"{first()}-2")
+    assert run_rules(world)["documents_written"] == 12
+    check_same(world)
+    command(world, "index", "drop-old")
+    assert set(states(world).values()) == {"current"}
+    check_same(world)
+
+
+def world_identity(world: World, name: str) -> str:
+    """As the database knows the index that has this name now."""
+    index = f"{world.prefix}-{name}"
+    settings = requests.get(f"{world.opensearch_url}/{index}/_settings", timeout=30).json()[index]["settings"]
+    cluster = requests.get(world.opensearch_url, timeout=30).json()["cluster_uuid"]
+    return f"{cluster}/{index}/{settings['index']['uuid']}"
+
+
+def test_an_index_that_is_deleted_while_it_is_filled_is_begun_again_by_the_next_rebuild(world: World) -> None:
+    fill(world, 10)
+    run_rules(world)
+    deleted = threading.Event()
+
+    def spoil(_method: str, path: str) -> None:
+        if "-next/_bulk" in path and not deleted.is_set():
+            deleted.set()
+            delete(world, f"{first()}-2")
+
+    with Relay(world.opensearch_url, before=spoil) as relay:
+        told = command(world, "index", "rebuild", "classifications", code=8, OPENSEARCH_URL=relay.url)
+    assert "the index was deleted meanwhile; run again" in told
+    assert f"{world.prefix}-{first()}-2 instead of {world.prefix}-{first()}: 10 documents" in command(
+        world, "index", "rebuild"
+    )
+    run_rules(world)
+    check_same(world)
+    assert command(world, "index", "rebuild").startswith("nothing needs it")
+
+    # One that another release had begun goes, and what is known of it as well.
+    other = f"{world.prefix}-classifications-v9"
+    body: dict[str, Any] = {"aliases": {f"{world.prefix}-classifications-next": {}}}
+    requests.put(f"{world.opensearch_url}/{other}", json=body, timeout=30).raise_for_status()
+    identity = world_identity(world, "classifications-v9")
+    world.execute(f"INSERT INTO sinks (identity) VALUES ('{identity}')")
+    assert f"{world.prefix}-{first()}-3 instead of" in command(world, "index", "rebuild")
+    assert world.rows(f"SELECT count(*) FROM sinks WHERE identity = '{identity}'") == [(0,)]
+    assert command(world, "index", "rebuild").startswith("nothing needs it")
+
+
+def test_a_rebuild_that_has_nothing_to_do_does_nothing_and_fills_what_is_not_there(world: World) -> None:
+    fill(world, 4)
+    run_rules(world)
+    records = content(world, "runs")
+    assert command(world, "index", "rebuild").startswith("nothing needs it")
+    assert content(world, "runs") == records
+
+    delete(world, first("daily"))
+    assert states(world).keys() == {first("classifications"), first("runs")}
+    told = command(world, "index", "rebuild")
+    assert told.startswith(f"{world.prefix}-daily points to {world.prefix}-{first('daily')}: ")
+    assert content(world, "daily")
+    assert run_rules(world).get("documents_written", 0) == 0
+    check_same(world)

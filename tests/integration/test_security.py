@@ -267,7 +267,7 @@ def test_the_whole_command_works_with_that_role_and_its_password_outside_the_url
     code, again, errors = command(("export", "--json"), world, tmp_path)
     assert code == 0, errors
     assert json.loads(again).get("documents_written", 0) <= 1  # the record of the run before
-    code, rebuilt, errors = command(("index", "rebuild", "--drop-old", "--json"), world, tmp_path)
+    code, rebuilt, errors = command(("index", "rebuild", "all", "--drop-old", "--json"), world, tmp_path)
     assert code == 0, errors
     code, checks, errors = command(("doctor", "--json"), world, tmp_path)
     opensearch = [check for check in json.loads(checks) if check["name"].startswith("opensearch")]

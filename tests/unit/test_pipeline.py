@@ -395,6 +395,22 @@ def test_two_runs_of_one_scope_never_overlap(store: Store, plan: Plan) -> None:
     assert rows(store, "SELECT count(*) FROM items") == [(0,)]
 
 
+def test_a_run_writes_no_record_beside_another_export_and_the_next_one_brings_it(store: Store, plan: Plan) -> None:
+    """Another export may be a rebuild that switches the alias right then."""
+    run_with(store, plan, [make_item(1)])
+    before = set(sink_of(plan).documents["runs"])
+    other = Store(url_of(store))
+    assert other.try_lock("fetch fake octo/demo")
+    assert other.try_lock(f"export {sink_of(plan).prepare()['classifications']}")
+    locked = run_with(store, plan, [make_item(1)])
+    other.close()
+    assert locked.status == "locked"
+    assert set(sink_of(plan).documents["runs"]) == before
+    run_with(store, plan, [make_item(1)])
+    told = [json.loads(held.source or "") for held in sink_of(plan).documents["runs"].values()]
+    assert {one["run_id"]: one["status"] for one in told}[locked.run_id] == "locked"
+
+
 def test_a_dead_runs_record_is_closed_and_its_claims_end(store: Store, plan: Plan) -> None:
     run_with(store, plan, [make_item(1, "crash")], classifier=None)
     with store.transaction() as connection:

@@ -9,26 +9,16 @@ from sqlalchemy import Connection, text
 from etl.db.queries.items import MICROSECONDS_NOW
 from etl.records import Document, PushResult
 
+_LACKS = """
+    FROM {view} d
+    LEFT JOIN exports e ON e.sink_id = :sink_id AND e.document_id = d.document_id
+    LEFT JOIN dead_letters x ON x.sink_id = :sink_id AND x.document_id = d.document_id
+    WHERE e.row_version IS DISTINCT FROM d.row_version AND x.row_version IS DISTINCT FROM d.row_version
+"""
 _PENDING = {
-    "classifications": """
-        FROM document_versions d
-        LEFT JOIN exports e ON e.sink_id = :sink_id AND e.document_id = d.document_id
-        LEFT JOIN dead_letters x ON x.sink_id = :sink_id AND x.document_id = d.document_id
-        WHERE (d.applies OR e.document_id IS NOT NULL)
-          AND e.row_version IS DISTINCT FROM d.row_version AND x.row_version IS DISTINCT FROM d.row_version
-    """,
-    "daily": """
-        FROM daily_documents d
-        LEFT JOIN exports e ON e.sink_id = :sink_id AND e.document_id = d.document_id
-        LEFT JOIN dead_letters x ON x.sink_id = :sink_id AND x.document_id = d.document_id
-        WHERE e.row_version IS DISTINCT FROM d.row_version AND x.row_version IS DISTINCT FROM d.row_version
-    """,
-    "runs": """
-        FROM run_documents d
-        LEFT JOIN exports e ON e.sink_id = :sink_id AND e.document_id = d.document_id
-        LEFT JOIN dead_letters x ON x.sink_id = :sink_id AND x.document_id = d.document_id
-        WHERE e.row_version IS DISTINCT FROM d.row_version AND x.row_version IS DISTINCT FROM d.row_version
-    """,
+    "classifications": _LACKS.format(view="document_versions") + "AND (d.applies OR e.document_id IS NOT NULL)",
+    "daily": _LACKS.format(view="daily_documents"),
+    "runs": _LACKS.format(view="run_documents"),
 }
 """By index: the documents that a sink lacks or holds in another version. Compared per row, never by a high-water mark:
 row versions are not in commit order (facts/postgres.md)."""
@@ -40,6 +30,12 @@ _DELETIONS = """
 """
 """What a sink holds and must delete. Its row in `exports` then has the version of the deletion; should a run that read
 before the purge write the document once more, that row is older again, and so the document is deleted again."""
+_GONE = """
+    FROM sinks
+    WHERE regexp_replace(identity, '-v[0-9]+(-[0-9]+)?/[^/]*$', '') = :alias
+          AND identity <> ALL (CAST(:there AS text[]))
+"""
+"""What is known of indices of an alias ('cluster UUID/PREFIX-NAME') other than those that are there."""
 
 
 def select_sink(connection: Connection, identity: str) -> int | None:
@@ -80,6 +76,18 @@ def _enter_sink(connection: Connection, identity: str) -> int:
     )
 
 
+def select_current_identity(connection: Connection, identity: str) -> str | None:
+    """The identity of the index that was last met behind the alias of this one; None where none ever was."""
+    found = connection.execute(
+        text("""
+            SELECT identity FROM current_sinks
+            WHERE alias = regexp_replace(:identity, '-v[0-9]+(-[0-9]+)?/[^/]*$', '')
+        """),
+        {"identity": identity},
+    )
+    return found.scalar_one_or_none()
+
+
 def select_newest_sinks(connection: Connection, prefix: str) -> dict[str, int]:
     """By index name ('classifications', 'daily', 'runs'): the sink that was last met under this index prefix."""
     rows = connection.execute(
@@ -102,18 +110,26 @@ def select_sinks_met(connection: Connection, identities: Sequence[str]) -> dict[
     return {row.identity: (row.id, row.last_met_at) for row in rows}
 
 
-def delete_sinks(connection: Connection, alias: str, kept: Sequence[str]) -> int:
+def delete_sinks(connection: Connection, alias: str, there: Sequence[str]) -> int:
     """Forgets what was known of indices of `alias` ('cluster UUID/PREFIX-NAME') that are gone; gives how many.
 
-    kept: the identities of those that are there.
+    there: the identities of those that are there.
     """
+    return connection.execute(text(f"DELETE {_GONE}"), {"alias": alias, "there": list(there)}).rowcount
+
+
+def is_one_gone_unfinished(connection: Connection, alias: str, there: Sequence[str]) -> bool:
+    """Whether an index of `alias` is gone that was being filled; parameters as of `delete_sinks`."""
+    found = connection.execute(
+        text(f"SELECT EXISTS (SELECT {_GONE} AND last_met_at IS NULL)"), {"alias": alias, "there": list(there)}
+    )
+    return bool(found.scalar_one())
+
+
+def delete_unfinished(connection: Connection, alias: str, there: Sequence[str]) -> int:
+    """As `delete_sinks`, but only of what was being filled."""
     return connection.execute(
-        text("""
-            DELETE FROM sinks
-            WHERE regexp_replace(identity, '-v[0-9]+(-[0-9]+)?/[^/]*$', '') = :alias
-                  AND identity <> ALL (CAST(:kept AS text[]))
-        """),
-        {"alias": alias, "kept": list(kept)},
+        text(f"DELETE {_GONE} AND last_met_at IS NULL"), {"alias": alias, "there": list(there)}
     ).rowcount
 
 

@@ -287,6 +287,17 @@ def test_a_file_refused_as_a_whole_is_told_in_the_servers_words() -> None:
             import_dashboards(server.url, FOLDER)
 
 
+def test_a_file_that_is_too_large_is_told_with_the_limits_to_raise() -> None:
+    with serve_dashboards() as server:
+        server.import_answer = (413, {"message": "Payload content length greater than maximum allowed: 26214400"})
+        with pytest.raises(
+            ConfigurationError,
+            match=r"maximum allowed: 26214400 \(HTTP 413\); raise savedObjects.maxImportPayloadBytes and "
+            r"server.maxPayloadBytes in opensearch_dashboards.yml, .*client_max_body_size",
+        ):
+            import_dashboards(server.url, FOLDER)
+
+
 def test_a_check_tells_the_version_and_writes_nothing() -> None:
     with serve_dashboards() as server:
         url = server.url.replace("http://", "http://ann:hunter2@")

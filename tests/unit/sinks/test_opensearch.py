@@ -195,6 +195,9 @@ def test_a_body_that_is_too_large_is_sent_in_halves_and_the_size_is_remembered(
     results = push(sink, wanted)
     assert [result.document.id for result in results if result.status == "rejected"] == ["huge"]
     assert "status 413" in results[-1].reason
+    assert "raise http.max_content_length in opensearch.yml" in results[-1].reason
+    assert "client_max_body_size" in results[-1].reason
+    assert "--replay-dead-letters" in results[-1].reason
     assert statuses(results) == dict.fromkeys((document.id for document in wanted), "written") | {"huge": "rejected"}
 
     loopback.requests.clear()

@@ -106,6 +106,7 @@ def test_a_server_that_wants_credentials_says_where_to_write_them(loopback: Loop
         ((200, {"version": {"number": "2.11.1", "distribution": "opensearch"}}), "2.19 or newer is needed"),
         ((302, "moved"), "a redirect and not OpenSearch's"),
         ((404, "<html>nothing here</html>"), "status 404 and not OpenSearch's"),
+        ((413, "<html>nginx</html>"), r"too large \(413\); raise http.max_content_length .*client_max_body_size"),
         ((400, "The plain HTTP request was sent to HTTPS port"), "it speaks TLS; write https://"),
         (
             (
