@@ -62,7 +62,7 @@ _PER_DAY = ("started_at", "d")
 
 GOOD_READINGS = (
     r"status:(ok OR partial) AND command:(issuetide\ run* OR issuetide\ fetch* OR issuetide\ demo*)"
-    f" AND {WHOLE_RUNS}"
+    rf" AND NOT command:*\-\-skip\-fetch* AND {WHOLE_RUNS}"
 )
 """Runs that read to the end, as the alert on stale data has it: an export or a rebuild makes nothing fresh."""
 

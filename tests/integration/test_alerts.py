@@ -116,6 +116,7 @@ CASES: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "only a failed one is recent": (("UPDATE runs SET status = 'failed'",), {"stale"}),
     "a partial one read all there is": (("UPDATE runs SET status = 'partial'",), set()),
     "only a comparison is recent": (("UPDATE runs SET command = 'issuetide verify --repo acme/engine'",), {"stale"}),
+    "only a run that read nothing is recent": (("UPDATE runs SET command = 'issuetide run --skip-fetch'",), {"stale"}),
     "there was never a run": (("DELETE FROM runs",), {"stale"}),
     "many bugs today": ((MANY.format(44),), {"spike"}),
     "three times as many, but few": ((MANY.format(15),), set()),
