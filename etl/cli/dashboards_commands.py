@@ -37,6 +37,9 @@ _From = Annotated[
 ]
 _To = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Likewise; default: each dashboard's.")]
 
+_TOLD = {"failed": "failed", "empty": "empty", "opaque": "not seen"}
+"""Status of a panel -> how the line about it begins."""
+
 
 @dashboards_app.command("import", short_help="Import the dashboards and read every object back.")
 @stop
@@ -257,11 +260,19 @@ def _check_values(
                 "status": answer.status,
                 "documents": answer.documents,
                 "words": answer.words,
+                "only_zeros": _has_only_zeros(answer),
             }
             for board, answers in boards
             for answer in answers
         ],
     }
+
+
+def _has_only_zeros(answer: "Answer") -> bool:
+    """Whether a chart has parts, but none that can be seen."""
+    from etl.dashboards.drawing import CHARTS, is_all_zero, read_rows
+
+    return answer.status == "filled" and answer.panel.kind in {*CHARTS, "pie"} and is_all_zero(read_rows(answer))
 
 
 def _print_check(
@@ -277,19 +288,19 @@ def _print_check(
     for board, answers in boards:
         for answer in answers:
             where = f"{board.title} / {answer.panel.title}"
-            if answer.status == "failed":
-                print_line(f"failed: {where}: {answer.words}")
-            elif answer.status == "empty":
-                print_line(f"empty: {where}: {answer.words}")
-            elif answer.status == "opaque":
-                print_line(f"not seen: {where}: {answer.words}")
+            if answer.status in _TOLD:
+                print_line(f"{_TOLD[answer.status]}: {where}: {answer.words}")
+            elif _has_only_zeros(answer):
+                print_line(f"only zeros: {where}")
     counts: Mapping[str, int] = {
         status: sum(answer.status == status for _, answers in boards for answer in answers)
         for status in ("filled", "empty", "failed")
     }
+    zeros = sum(_has_only_zeros(answer) for _, answers in boards for answer in answers)
     told = f"{len(objects)} objects, {count_words(len(problems), 'problem')}"
     if boards:
-        told += f"; {counts['filled']} panels filled, {counts['empty']} empty, {counts['failed']} failed"
+        of_these = f" ({zeros} with only zeros)" if zeros else ""
+        told += f"; {counts['filled']} panels filled{of_these}, {counts['empty']} empty, {counts['failed']} failed"
     elif not problems:
         told += "; OpenSearch was not asked (OPENSEARCH_URL)"
     print_line(told)

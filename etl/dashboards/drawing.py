@@ -15,6 +15,9 @@ from etl.dashboards.search import MISSING, enabled_parts, filters_by_name, perce
 from etl.report.data import Series, Timeline
 from etl.report.words import NOTHING, money_words, number_words, plain_line, share_words
 
+CHARTS = frozenset({"histogram", "area", "line", "horizontal_bar", "tagcloud"})
+"""The kinds of panels that are drawn along axes."""
+
 Words = Callable[[object], str]
 
 _COUNTS = frozenset({"count", "cardinality"})
@@ -262,6 +265,11 @@ def _date_words(value: object) -> str:
     except (ValueError, OverflowError):
         return plain_line(str(value), 40)
     return f"{moment:%Y-%m-%d %H:%M}"
+
+
+def is_all_zero(rows: Rows) -> bool:
+    """Whether no row has a value, or none but 0: a chart of them has nothing to see."""
+    return not any(value for row in rows.rows for value in row.values)
 
 
 def time_series(rows: Rows) -> Timeline:

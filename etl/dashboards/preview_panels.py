@@ -7,7 +7,16 @@ from html import escape
 from typing import Any
 
 from etl.dashboards.colours import GREY, LIGHT_GREY, PALETTE
-from etl.dashboards.drawing import Rows, as_shares, field_words, parts_by_name, read_rows, time_series
+from etl.dashboards.drawing import (
+    CHARTS,
+    Rows,
+    as_shares,
+    field_words,
+    is_all_zero,
+    parts_by_name,
+    read_rows,
+    time_series,
+)
 from etl.dashboards.otherwise import differences, shape_differences
 from etl.dashboards.panels import Answer, Panel
 from etl.report.charts import Frame, horizontal_bars, lines, ring, stacked_area, stacked_bars
@@ -22,7 +31,6 @@ NUMBER = ' class="number"'
 _NO_CHOICE = "nothing to choose yet"
 _MOST_ROWS = 100
 _MOST_NAMES = 14
-_CHARTS = frozenset({"histogram", "area", "line", "horizontal_bar", "tagcloud"})
 
 
 class Colours:
@@ -60,7 +68,7 @@ def draw_panel(answer: Answer, dashboard: str, place: int, colours: Colours) -> 
     inside = _notes(answer) + _inside(answer, f"{dashboard}-{place}", colours)
     scrolls = panel.kind in {"table", "search", "heatmap"}
     attributes = 'class="panel rows" tabindex="0"' if scrolls else 'class="panel"'
-    if panel.kind == "pie" or (panel.kind in _CHARTS and answer.step is not None):
+    if panel.kind == "pie" or (panel.kind in CHARTS and answer.step is not None):
         # A picture that can be made smaller where its legend needs the room; bars in rows scroll.
         attributes = 'class="panel fitted"'
     return f'<figure {attributes} style="{where}">{title}{inside}</figure>'
@@ -97,7 +105,7 @@ def _inside(answer: Answer, identifier: str, colours: Colours) -> str:
         return _figures(answer.panel, rows)
     if kind == "pie":
         return _ring(answer.panel, rows, identifier, colours)
-    if kind in _CHARTS:
+    if kind in CHARTS:
         return _chart(answer.panel, rows, identifier, colours)
     return _table(rows)
 
@@ -180,8 +188,7 @@ def _timeline(panel: Panel, rows: Rows, identifier: str, colours: Colours) -> st
     for size, frame in _frames(panel, identifier, described):
         picture = _draw_timeline(rows, as_shares(timeline) if shares else timeline, frame, classes, shape, shares)
         drawn.append(f'<div class="{size}">{picture}</div>')
-    nothing = not any(value for series in timeline.series for value in series.values)
-    note = '<p class="soft">Every value is 0, or missing.</p>' if nothing else ""
+    note = '<p class="soft">Every value is 0, or missing.</p>' if is_all_zero(rows) else ""
     note += _otherwise(shape_differences(panel, shape, in_time=True, parts=1 if shares else len(names)))
     return _legend(names, classes, rows.metrics) + note + "".join(drawn)
 

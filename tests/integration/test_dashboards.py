@@ -620,8 +620,14 @@ def test_a_folder_of_ones_own_is_checked_and_its_faults_decide_the_exit_code(
         since = ("--from", "2025-01-01", "--to", "2026-07-01")
         return issuetide(environment, "dashboards", "check", str(tmp_path), *since)
 
+    cost, trends = (panel(objects, name)["attributes"]["title"] for name in ("cost", "trends"))
+    refused = f"only zeros: {cost} / Documents that the index refused, and that wait\n"
+    told = "51 objects, 0 problems; 43 panels filled ({} with only zeros), 0 empty, 0 failed\n"
     fine = check({})
-    assert (fine.returncode, fine.stdout) == (0, "51 objects, 0 problems; 43 panels filled, 0 empty, 0 failed\n")
+    assert (fine.returncode, fine.stdout) == (0, refused + told.format(1))
+    zeros = check({"aggs": [{**state["aggs"][0], "type": "sum", "params": {"field": "reopened"}}, state["aggs"][1]]})
+    shares = f"only zeros: {trends} / Share of each category\n"
+    assert (zeros.returncode, zeros.stdout) == (0, shares + refused + told.format(2))
     text_bucket = {**state["aggs"][1], "params": {**state["aggs"][1]["params"], "field": "rationale"}}
     wrong = check({"aggs": [state["aggs"][0], text_bucket]})
     assert wrong.returncode == 3
