@@ -16,6 +16,7 @@ import typer
 from etl.cli import EXIT_INTERRUPTED
 from etl.cli.progress import JsonFormatter
 from etl.db.store import Store
+from etl.demo import SAMPLE_ANNOTATORS
 from etl.errors import ConfigurationError, IssuetideError
 from etl.interrupts import interrupts
 from etl.pipeline import Plan, RunOutcome, status_of
@@ -301,8 +302,10 @@ def print_chart(store: Store, plan: Plan) -> None:
 def print_demo_end(settings: Settings, issue: str) -> None:
     """Where the demo's data is, and the next commands to try; `issue` is one worth explaining."""
     me = shlex.quote(sys.argv[0])
+    people = " and ".join(SAMPLE_ANNOTATORS)
     typer.echo(f"""
 The data is in {settings.issuetide_data_dir}: a PostgreSQL and an OpenSearch, which go on running.
+The issues are invented, and so are the people who judged some of the answers: {people}.
 They are what every command uses where DATABASE_URL is not set and OPENSEARCH_URL=local is: for issues of your own,
 delete that folder first (after `servers stop`), or set ISSUETIDE_DATA_DIR to another one.
 Next, try:

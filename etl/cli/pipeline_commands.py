@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from etl import errors
 from etl.classifiers.base import Classifier
 from etl.cli import options, wiring
+from etl.cli.demo_reviews import store_demo_reviews
 from etl.cli.output import print_demo_end, print_error, print_outcome, stop
 from etl.cli.progress import make_progress, set_up_logging
 from etl.cli.server_commands import start_local_opensearch, start_local_postgres
@@ -20,7 +21,7 @@ from etl.cli.spending import print_estimate
 from etl.db.queries.exports import delete_dead_letters
 from etl.db.queries.inspection import select_most_discussed_issue, select_repository_names
 from etl.db.store import Store
-from etl.demo import SAMPLE_REPOSITORIES, sample_path
+from etl.demo import SAMPLE_REPOSITORIES, reviews_path, sample_path
 from etl.pipeline import Fetch, Plan, RunOutcome, record_failure, run
 from etl.records import Kind, Scope
 from etl.settings import Settings, read_settings
@@ -367,9 +368,9 @@ def demo_command(
 ) -> int:
     """Try it all on a bundled sample of invented issues.
 
-    Starts a local PostgreSQL and OpenSearch, runs the whole pipeline with the offline classifier and shows what came
-    out. Needs nothing but the extra `servers`: no key, no Docker. What it started goes on; `issuetide servers stop`
-    ends it.
+    Starts a local PostgreSQL and OpenSearch, runs the whole pipeline with the offline classifier, adds what invented
+    people say of the answers, and shows what came out. Needs nothing but the extra `servers`: no key, no Docker. What
+    it started goes on; `issuetide servers stop` ends it.
     """
     session = begin(
         log_format,
@@ -384,18 +385,39 @@ def demo_command(
     if not anyway:
         refuse_to_mix(settings)
     start_local_opensearch(settings)
+    tasks = load_tasks()
     plan = Plan(
         command=command_line(),
         fetches=wiring.make_file_fetches(str(sample_path()), Scope()),
-        tasks=tuple(load_tasks().values()),
+        tasks=tuple(tasks.values()),
         classifier=wiring.make_classifier(settings, "rules", None, None, end),
         sink=wiring.make_sink(settings, end),
         deadline=end,
     )
-    outcome = _finish(session, wiring.open_store(settings), plan, chart=True)
+    with closing(wiring.open_store(settings)) as store:
+        outcome = run(store, plan, make_progress())
+        reviews = 0
+        if outcome.exit_code == errors.EXIT_OK:
+            reviews = store_demo_reviews(store, tasks, reviews_path().read_text(encoding="utf-8"))
+        print_outcome(store, plan, outcome, as_json=as_json, chart=True, is_index_set=True)
+        if reviews:
+            outcome = _export_reviews(store, plan, reviews, as_json=as_json)
     if not as_json:
         print_demo_end(settings, _issue_to_explain(settings))
     return outcome.exit_code
+
+
+def _export_reviews(store: Store, plan: Plan, reviews: int, *, as_json: bool) -> RunOutcome:
+    """Brings what was said of the sample into the documents of the demo's sink."""
+    exported = run(store, Plan(command=plan.command, sink=plan.sink, deadline=plan.deadline), make_progress())
+    if not as_json:
+        written = exported.tally.counts["documents_written"]
+        typer.echo(
+            f"  reviewed    {reviews} answers, by invented people; run {exported.run_id} exported {written} documents"
+        )
+    if exported.error:
+        print_error(exported.error)
+    return exported
 
 
 def refuse_to_mix(settings: Settings) -> None:

@@ -43,7 +43,7 @@ main, header, footer {{ max-width: 1416px; }}
 .arc {{ fill: none; stroke: currentColor; }} .inside {{ font-size: 12px; fill: #fff; font-weight: 600;
   stroke: #0007; stroke-width: 2.5px; paint-order: stroke; }}
 .whole {{ font-size: 21px; font-weight: 620; fill: var(--ink); }}
-.key {{ white-space: nowrap; }}
+.key {{ white-space: nowrap; }} table:not(.hits) td a {{ overflow-wrap: anywhere; }}
 .hits {{ min-width: 900px; }} .hits td {{ max-width: 420px; }}
 .nothing {{ border: 1px dashed var(--line); border-radius: 8px; padding: 10px 12px; color: var(--soft);
   font-size: 13.5px; }}

@@ -253,7 +253,7 @@ def _table(rows: Rows) -> str:
     for row in rows.rows[:_MOST_ROWS]:
         cells = "".join(f"<td{_unbroken(key)}>{escape(key)}</td>" for key in row.keys)
         for value, words in zip(row.values, rows.words, strict=True):
-            cells += f'<td{"" if isinstance(value, str) else NUMBER}><bdi dir="auto">{escape(words(value))}</bdi></td>'
+            cells += f"<td{'' if isinstance(value, str) else NUMBER}>{_cell(value, words(value))}</td>"
         body.append(f"<tr>{cells}</tr>")
     more = f'<p class="soft">{len(rows.rows) - _MOST_ROWS} more</p>' if len(rows.rows) > _MOST_ROWS else ""
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>{more}"

@@ -22,15 +22,16 @@ from etl.dashboards.parts import (
 from etl.dashboards.saved_objects import SavedObject
 
 _HEADER = """### How good are the answers?
-**Agreement** is what people said of answers: they review some (`issuetide review`) and correct others
-(`issuetide override`). **Audits** ask Claude what a trained model has answered or a text would have inherited, to see
+**Agreement** is what people said of the answers that they looked at: they review some (`issuetide review`) and correct
+others (`issuetide override`). **Looked at** counts these by week, and how many people set otherwise: shares of few
+answers prove little. **Audits** ask Claude what a trained model has answered or a text would have inherited, to see
 whether it says the same. **Stated** confidence is the classifier's own number, **calibrated** what such numbers proved
 to be worth (`issuetide evaluate --calibrate`). **Drift** is a category's share that changes from week to week while
 nobody changed the task. Back to [Trends](#/view/issuetide-trends), [Cost and health](#/view/issuetide-cost).
 
-**Everything is grey ("nobody looked")?** No answer was reviewed yet. **No audits?** They are part of the cascade and of
-inheriting. **Both lines of confidence are one?** Nothing was calibrated. **"No results found"?** Widen the time range,
-or choose another task; `issuetide classify` asks what waits."""
+**Nothing looked at?** `issuetide review` writes a sheet of answers to judge, and reads it. **No audits?** They are part
+of the cascade and of inheriting. **Both lines of confidence are one?** Nothing was calibrated. **"No results found"?**
+Widen the time range, or choose another task; `issuetide classify` asks what waits."""
 
 OUTLINE = Outline(
     "issuetide-quality",
@@ -42,14 +43,15 @@ OUTLINE = Outline(
         ("issuetide-controls", 28, 0, 20, 11),
         ("issuetide-quality-figures", 0, 11, 48, 6),
         ("issuetide-agreement", 0, 17, 16, 13),
-        ("issuetide-audits", 16, 17, 16, 13),
+        ("issuetide-looked-at", 16, 17, 16, 13),
         ("issuetide-corrections", 32, 17, 16, 13),
         ("issuetide-abstention", 0, 30, 24, 13),
         ("issuetide-drift", 24, 30, 24, 13),
         ("issuetide-confidence-bands", 0, 43, 24, 13),
         ("issuetide-calibration", 24, 43, 24, 13),
-        ("issuetide-who-answered", 0, 56, 24, 13),
-        ("issuetide-abstention-repositories", 24, 56, 24, 13),
+        ("issuetide-who-answered", 0, 56, 16, 13),
+        ("issuetide-audits", 16, 56, 16, 13),
+        ("issuetide-abstention-repositories", 32, 56, 16, 13),
         ("issuetide-versions", 0, 69, 48, 12),
         ("issuetide-newest-answers", 0, 81, 48, 16),
     ),
@@ -59,14 +61,17 @@ _VERDICTS = {
     "a person agreed": "agreed:true",
     "a person disagreed": "agreed:false",
     "a person answered instead": "reviewed:true AND NOT _exists_:agreed",
-    "nobody looked": "NOT reviewed:true",
 }
 _VERDICT_COLOURS = {
     "a person agreed": "#009e73",
     "a person disagreed": "#d55e00",
     "a person answered instead": "#e69f00",
-    "nobody looked": GREY,
 }
+_LOOKED_AT = {
+    "left as it was": "reviewed:true AND NOT overridden:true",
+    "set by a person": "overridden:true",
+}
+_LOOKED_AT_COLOURS = {"left as it was": "#0072b2", "set by a person": "#e69f00"}
 _BANDS = {
     "low (below 50 %)": "confidence:<0.5",
     "medium": "confidence:[0.5 TO 0.8}",
@@ -131,7 +136,11 @@ def _figures() -> SavedObject:
 
 
 def _people() -> list[SavedObject]:
-    """What people said. An answer that nobody saw has a part of its own, so that few reviews look like few."""
+    """What people said: shares of the answers that they looked at, and beside them how many these are.
+
+    Documents have no date of a review, so it shows in the week of the answer that was reviewed, as a sheet of
+    `issuetide review` has it. Where a person has set the answer, `classified_at` is the date of that.
+    """
     table = {
         "type": "table",
         "aggs": [
@@ -157,9 +166,21 @@ def _people() -> list[SavedObject]:
             by_time("classified_at"),
             by_queries(_VERDICTS, "group"),
             _VERDICT_COLOURS,
-            f"_exists_:classified_at AND {PRESENT}",
+            f"_exists_:classified_at AND reviewed:true AND {PRESENT}",
         ),
-        _audits(),
+        visualization(
+            "issuetide-looked-at",
+            "Looked at by people, by week of the answer",
+            chart_state(
+                "histogram",
+                [count("Answers")],
+                [by_time("classified_at", "w"), by_queries(_LOOKED_AT, "group")],
+                "Answers",
+            ),
+            CLASSIFICATIONS,
+            f"_exists_:classified_at AND reviewed:true AND {PRESENT}",
+            colours=_LOOKED_AT_COLOURS,
+        ),
         visualization(
             "issuetide-corrections",
             "What people made of answers",
@@ -227,6 +248,7 @@ def _confidence() -> list[SavedObject]:
 def _classifiers() -> list[SavedObject]:
     none = "(none)"
     return [
+        _audits(),
         visualization(
             "issuetide-who-answered",
             "Who answered, by week opened",

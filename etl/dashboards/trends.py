@@ -4,6 +4,7 @@ from etl.dashboards.colours import category_colours
 from etl.dashboards.layout import BY_CATEGORY, CLASSIFICATIONS, DAILY, PRESENT, Outline
 from etl.dashboards.parts import (
     MOST_CATEGORIES,
+    Json,
     aggregation,
     by_category,
     by_queries,
@@ -47,8 +48,8 @@ OUTLINE = Outline(
         ("issuetide-share", 32, 16, 16, 14),
         ("issuetide-open", 0, 30, 24, 14),
         ("issuetide-flow", 24, 30, 24, 14),
-        ("issuetide-new-families", 0, 44, 24, 14),
-        ("issuetide-families", 24, 44, 24, 14),
+        ("issuetide-new-families", 0, 44, 16, 14),
+        ("issuetide-families", 16, 44, 32, 14),
         ("issuetide-time-to-close", 0, 58, 24, 14),
         ("issuetide-confidence", 24, 58, 24, 14),
         ("issuetide-repositories", 0, 72, 24, 14),
@@ -158,17 +159,6 @@ def _open() -> list[SavedObject]:
 
 def _families() -> list[SavedObject]:
     """Families are issues of one problem; a family is new where its first issue in a repository was opened."""
-    title = aggregation(
-        "3",
-        "top_hits",
-        "metric",
-        field="title.keyword",
-        aggregate="concat",
-        size=1,
-        sortField="created_at",
-        sortOrder="desc",
-        customLabel="Newest title",
-    )
     return [
         visualization(
             "issuetide-new-families",
@@ -190,7 +180,8 @@ def _families() -> list[SavedObject]:
                 "type": "table",
                 "aggs": [
                     count(),
-                    title,
+                    _newest("3", "title.keyword", "Newest title"),
+                    _newest("6", "url", "Newest issue"),
                     aggregation("4", "min", "metric", field="created_at", customLabel="First"),
                     aggregation("5", "max", "metric", field="created_at", customLabel="Last"),
                     by_terms("family_hash", "bucket", "Family", identifier="2"),
@@ -201,6 +192,21 @@ def _families() -> list[SavedObject]:
             PRESENT,
         ),
     ]
+
+
+def _newest(identifier: str, field: str, label: str) -> Json:
+    """What `field` is in the issue of a part that was opened last."""
+    return aggregation(
+        identifier,
+        "top_hits",
+        "metric",
+        field=field,
+        aggregate="concat",
+        size=1,
+        sortField="created_at",
+        sortOrder="desc",
+        customLabel=label,
+    )
 
 
 def _answers() -> list[SavedObject]:

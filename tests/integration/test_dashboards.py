@@ -7,6 +7,7 @@ import sys
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -16,13 +17,16 @@ from typing import Any
 import pytest
 import requests
 
+from etl.cli.demo_reviews import store_demo_reviews
 from etl.dashboards.drawing import Rows, as_shares, read_rows, time_series
 from etl.dashboards.panels import Search, View, ask_dashboard, read_dashboards
 from etl.dashboards.preview import Preview, render_preview
 from etl.dashboards.saved_objects import SavedObject, read_saved_objects, search_source, with_prefix
 from etl.dashboards.search import Scope, panel_body, query_clause, saved_search_body
-from etl.demo import sample_path
+from etl.db.store import Store
+from etl.demo import reviews_path, sample_path
 from etl.resources import resource_folder
+from etl.tasks import load_tasks
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
 CATEGORIES = ("bug", "feature", "question", "abstained", "unclassified")
@@ -30,7 +34,7 @@ REPOSITORIES = ("acme/engine", "acme/site", "acme/tools")
 
 
 def classifications() -> Iterator[dict[str, Any]]:
-    """300 issues over 500 days, asked two tasks; every 17th vanished, every 11th set by a person."""
+    """300 issues over 500 days, two tasks; every 17th vanished, every 11th set by a person, every 13th reviewed."""
     for number in range(1, 301):
         created = NOW - timedelta(days=number * 5 / 3)
         closed = created + timedelta(hours=7 * (number % 90)) if number % 3 else None
@@ -54,7 +58,7 @@ def classifications() -> Iterator[dict[str, Any]]:
                 "rationale": "Because of the words.",
                 "classifier": "claude",
                 "overridden": number % 11 == 0,
-                "reviewed": number % 11 == 0,
+                "reviewed": number % 11 == 0 or number % 13 == 0,
                 "family_hash": f"2:{number % 40}",
                 "classified_at": (created + timedelta(hours=1)).isoformat(),
                 "prompt_version": "p1",
@@ -63,7 +67,7 @@ def classifications() -> Iterator[dict[str, Any]]:
             }
             if answered:
                 document["confidence"] = document["confidence_given"] = round(0.3 + (number % 7) / 10, 2)
-                if number % 11 == 0:
+                if document["reviewed"]:
                     document |= {"agreed": number % 2 == 0, "category_given": "bug"}
             if closed:
                 document["hours_to_close"] = 7.0 * (number % 90)
@@ -209,6 +213,15 @@ def pill(field: str, value: str) -> dict[str, Any]:
     return {"meta": {"negate": False}, "query": {"match_phrase": {field: value}}}
 
 
+def parts_of_bars(found: Mapping[str, Any]) -> dict[str, int]:
+    """How many documents each part has in all bars together."""
+    parts: dict[str, int] = {}
+    for bar in found["aggregations"]["2"]["buckets"]:
+        for name, bucket in bar["3"]["buckets"].items():
+            parts[name] = parts.get(name, 0) + bucket["doc_count"]
+    return parts
+
+
 def searching(server: str) -> Search:
     """A search of that server, as `panels` wants one."""
 
@@ -226,7 +239,7 @@ def test_every_panel_shows_something_with_the_filters_of_its_dashboard(server: s
     boards = read_dashboards(objects)
     answers = [answer for board in boards for answer in ask_dashboard(board, searching(server), NOW, view)]
     assert [(answer.panel.title, answer.words) for answer in answers if answer.status not in {"filled", "words"}] == []
-    assert len([answer for answer in answers if answer.status == "filled"]) == 43
+    assert len([answer for answer in answers if answer.status == "filled"]) == 44
 
 
 def test_a_page_of_all_panels_is_drawn_from_a_real_index(server: str, objects: list[SavedObject]) -> None:
@@ -234,7 +247,7 @@ def test_a_page_of_all_panels_is_drawn_from_a_real_index(server: str, objects: l
     boards = [(board, list(ask_dashboard(board, searching(server), NOW, view))) for board in read_dashboards(objects)]
     page = render_preview(Preview(boards, view, server, "1", NOW))
     assert 'class="nothing' not in page
-    assert page.count('<figure class="panel') == 46
+    assert page.count('<figure class="panel') == 47
     assert "Build 4 fails" in page
     assert ">$9.75<" in page, "39 runs of a quarter of a dollar"
 
@@ -254,23 +267,53 @@ def test_tokens_read_from_the_cache_are_drawn_as_their_share(server: str, object
     }
 
 
-def test_agreement_parts_answers_by_what_people_said_and_loses_none(server: str, objects: list[SavedObject]) -> None:
+def test_agreement_parts_the_answers_that_people_looked_at_by_what_they_said(
+    server: str, objects: list[SavedObject]
+) -> None:
     found = ask(
         server, panel(objects, "agreement"), panel_body(panel(objects, "agreement"), dashboard_filters(objects))
     )
-    parts: dict[str, int] = {}
-    for bar in found["aggregations"]["2"]["buckets"]:
-        for name, bucket in bar["3"]["buckets"].items():
-            parts[name] = parts.get(name, 0) + bucket["doc_count"]
-    expected = [d for d in classifications() if d["task"] == "issue_kind" and not d["vanished"]]
+    parts = parts_of_bars(found)
+    expected = [d for d in classifications() if d["task"] == "issue_kind" and not d["vanished"] and d["reviewed"]]
     assert parts == {
         "a person agreed": sum(d.get("agreed") is True for d in expected),
         "a person disagreed": sum(d.get("agreed") is False for d in expected),
-        "a person answered instead": sum(d["reviewed"] and "agreed" not in d for d in expected),
-        "nobody looked": sum(not d["reviewed"] for d in expected),
+        "a person answered instead": sum("agreed" not in d for d in expected),
     }
     assert sum(parts.values()) == len(expected)
     assert min(parts.values()) > 0
+
+
+def test_what_people_looked_at_is_counted_by_week_with_what_they_set(server: str, objects: list[SavedObject]) -> None:
+    item = panel(objects, "looked-at")
+    found = ask(server, item, panel_body(item, dashboard_filters(objects)))
+    expected = [d for d in classifications() if d["task"] == "issue_kind" and not d["vanished"] and d["reviewed"]]
+    overridden = sum(d["overridden"] for d in expected)
+    assert parts_of_bars(found) == {"left as it was": len(expected) - overridden, "set by a person": overridden}
+    assert 0 < overridden < len(expected)
+    weeks = [datetime.fromisoformat(d["classified_at"]).strftime("%G-W%V") for d in expected]
+    assert [bar["doc_count"] for bar in found["aggregations"]["2"]["buckets"]] == [
+        weeks.count(week) for week in sorted(set(weeks))
+    ]
+
+
+def test_a_problem_is_shown_with_a_link_to_its_newest_issue(server: str, objects: list[SavedObject]) -> None:
+    (board,) = [board for board in read_dashboards(objects) if board.item["id"].endswith("-trends")]
+    (answer,) = [
+        answer
+        for answer in ask_dashboard(board, searching(server), NOW, View(start="2025-01-01", end="2026-07-01"))
+        if answer.panel.item["id"].partition("-")[2] == "families"
+    ]
+    rows = read_rows(answer)
+    place = rows.metrics.index("Newest issue")
+    newest: dict[str, dict[str, Any]] = {}
+    for document in classifications():
+        if not document["vanished"]:
+            newest.setdefault(document["family_hash"], document)
+    assert len(rows.rows) == 20
+    assert {row.keys[0]: row.values[place] for row in rows.rows} == {
+        row.keys[0]: newest[row.keys[0]]["url"] for row in rows.rows
+    }
 
 
 def test_panels_on_issues_count_one_task_without_vanished_issues(server: str, objects: list[SavedObject]) -> None:
@@ -590,6 +633,10 @@ def test_every_panel_of_every_dashboard_is_filled_by_the_demos_data(
     tasks = [word for name in ("issue_kind", "labels", "user_error") for word in ("--task", name)]
     ran = issuetide(environment, "run", "--input", str(sample_path()), *tasks, "--classifier", "rules")
     assert ran.returncode == 0, ran.stderr
+    with closing(Store(database_url)) as store:
+        assert store_demo_reviews(store, load_tasks(), reviews_path().read_text(encoding="utf-8")) > 0
+    exported = issuetide(environment, "export")
+    assert exported.returncode == 0, exported.stderr
     # The sample's issues end in November 2026; the run is of now.
     since = ("--from", "2025-05-01", "--to", "now")
     for task in ("issue_kind", "user_error", "labels"):
@@ -597,11 +644,11 @@ def test_every_panel_of_every_dashboard_is_filled_by_the_demos_data(
         found = json.loads(checked.stdout)
         assert [panel for panel in found["panels"] if panel["status"] not in {"filled", "words"}] == [], task
         assert checked.returncode == 0
-        assert (found["problems"], found["remarks"], found["dashboards"], len(found["panels"])) == ([], [], 3, 46)
+        assert (found["problems"], found["remarks"], found["dashboards"], len(found["panels"])) == ([], [], 3, 47)
     page = tmp_path / "page.html"
     previewed = issuetide(environment, "dashboards", "preview", "-o", str(page), *since)
     assert previewed.returncode == 0, previewed.stderr
-    assert previewed.stdout.startswith(f"wrote {page}: 3 dashboards, 46 panels")
+    assert previewed.stdout.startswith(f"wrote {page}: 3 dashboards, 47 panels")
     assert 'class="nothing' not in page.read_text(encoding="utf-8")
 
 
@@ -622,7 +669,7 @@ def test_a_folder_of_ones_own_is_checked_and_its_faults_decide_the_exit_code(
 
     cost, trends = (panel(objects, name)["attributes"]["title"] for name in ("cost", "trends"))
     refused = f"only zeros: {cost} / Documents that the index refused, and that wait\n"
-    told = "51 objects, 0 problems; 43 panels filled ({} with only zeros), 0 empty, 0 failed\n"
+    told = "52 objects, 0 problems; 44 panels filled ({} with only zeros), 0 empty, 0 failed\n"
     fine = check({})
     assert (fine.returncode, fine.stdout) == (0, refused + told.format(1))
     zeros = check({"aggs": [{**state["aggs"][0], "type": "sum", "params": {"field": "reopened"}}, state["aggs"][1]]})

@@ -1,5 +1,6 @@
-"""The bundled sample holds what the README and the demo promise of it."""
+"""The bundled sample and the judgements of it hold what the README and the demo promise of them."""
 
+import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -9,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from etl.demo import SAMPLE_REPOSITORIES, sample_path
+from etl.demo import SAMPLE_ANNOTATORS, SAMPLE_REPOSITORIES, reviews_path, sample_path
+from etl.evaluate.sheet import read_sheet
 from etl.records import Item, Repository
 from etl.sources.github_json import decode_json, parse_item
+from etl.tasks import load_tasks
 
 Record = dict[str, Any]
 REPOSITORIES = {
@@ -320,3 +323,44 @@ def test_issues_close_after_hours_or_months_and_a_good_third_is_open(issues: lis
     )
     assert 0.25 <= 1 - len(delays) / len(newest) <= 0.6
     assert delays[0] < 1 < 3 < delays[len(delays) // 2] < 30 < 60 < delays[-1]
+
+
+@pytest.fixture(scope="module")
+def reviews() -> list[Record]:
+    return [json.loads(line) for line in reviews_path().read_text(encoding="utf-8").splitlines()]
+
+
+def test_every_task_has_twenty_to_thirty_judgements_by_two_annotators_who_are_named_as_invented(
+    reviews: list[Record],
+) -> None:
+    assert all(name.endswith("(invented)") for name in SAMPLE_ANNOTATORS)
+    for task in load_tasks():
+        own = [row for row in reviews if row["document_id"].endswith(f"-{task}")]
+        counts = Counter((row["role"], row["by"]) for row in own)
+        assert 20 <= sum(counts["review", name] for name in SAMPLE_ANNOTATORS) <= 30
+        assert {by for _, by in counts} == set(SAMPLE_ANNOTATORS)
+        assert 2 <= sum(count for (role, _), count in counts.items() if role == "override") <= 5
+        assert sum(counts.values()) == len(own)
+
+
+def test_the_judgements_are_lines_of_a_sheet_on_issues_that_the_sample_has(
+    reviews: list[Record], issues: list[Record]
+) -> None:
+    known = {
+        (REPOSITORIES[name], number)
+        for (name, number), issue in newest_of_each(issues).items()
+        if "pull_request" not in issue
+    }
+    sheets: defaultdict[tuple[str, str, str], list[Record]] = defaultdict(list)
+    for row in reviews:
+        sheets[row["document_id"].rpartition("-")[2], row["role"], row["by"]].append(row)
+    for (task, _, _), rows in sheets.items():
+        read = read_sheet("".join(json.dumps(row) + "\n" for row in rows), load_tasks()[task])
+        assert len(read) == len(rows)
+        assert {(row.repository_key, row.number) for row in read} <= known
+
+
+def test_an_override_says_why_and_no_issue_is_overridden_twice(reviews: list[Record]) -> None:
+    overrides = [row for row in reviews if row["role"] == "override"]
+    assert all(row["why"] for row in overrides)
+    assert len({row["document_id"] for row in overrides}) == len(overrides)

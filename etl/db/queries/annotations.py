@@ -87,6 +87,32 @@ def select_item_ids(connection: Connection, keys: Sequence[tuple[int, str, int]]
     return {(row.repository_key, row.kind, row.external_id): row.id for row in rows}
 
 
+def select_unanswered(
+    connection: Connection, task: str, role: Role, annotator: str, keys: Sequence[tuple[int, str, int]]
+) -> set[tuple[int, str, int]]:
+    """Of these keys (repository, kind, number) the stored items that `annotator` never reviewed, or nobody overrode.
+
+    What was withdrawn counts as said. Purged items are none of them.
+    """
+    rows = connection.execute(
+        text("""
+            SELECT i.repository_key, i.kind, i.external_id
+            FROM items i
+            WHERE i.id = ANY (:ids)
+                  AND NOT EXISTS (SELECT FROM annotations n
+                                  WHERE n.item_id = i.id AND n.task = :task AND n.role = :role
+                                        AND (n.role = 'override' OR n.annotator = :annotator))
+        """),
+        {
+            "ids": list(select_item_ids(connection, keys).values()),
+            "task": task,
+            "role": role,
+            "annotator": annotator,
+        },
+    )
+    return {(row.repository_key, row.kind, row.external_id) for row in rows}
+
+
 def select_standing(
     connection: Connection, task: str, role: Role, item_ids: Sequence[int], annotator: str | None = None
 ) -> dict[int, Annotation]:

@@ -24,11 +24,11 @@ def test_what_is_imported_can_be_exported_by_the_same_settings(tmp_path: Path) -
         settings = {"DASHBOARDS_URL": server.url, "ISSUETIDE_INDEX_PREFIX": "acme"}
         tried = invoke("import", "--dry-run", **settings)
         assert tried.exit_code == 0
-        assert "51 objects are sound; nothing was written" in tried.stdout
+        assert "52 objects are sound; nothing was written" in tried.stdout
         assert server.objects() == {}
         imported = invoke("import", **settings)
         assert imported.exit_code == 0
-        assert "51 objects imported and read back" in imported.stdout
+        assert "52 objects imported and read back" in imported.stdout
         assert ("dashboard", "acme-trends") in server.objects()
         exported = invoke("export", "--folder", str(tmp_path), "--json", **settings)
     assert exported.exit_code == 0
@@ -69,7 +69,7 @@ def test_a_task_that_is_not_known_is_refused_before_anything_is_written(
 def test_the_shipped_files_are_checked_without_any_server() -> None:
     result = invoke("check")
     assert result.exit_code == 0
-    assert result.stdout == "51 objects, 0 problems; OpenSearch was not asked (OPENSEARCH_URL)\n"
+    assert result.stdout == "52 objects, 0 problems; OpenSearch was not asked (OPENSEARCH_URL)\n"
 
 
 def test_a_folder_with_faults_ends_with_3_and_names_each(tmp_path: Path) -> None:

@@ -40,7 +40,8 @@ def _aggregation(one: Mapping[str, Any], name: str) -> dict[str, Any]:
     if kind == "percentiles":
         return {"values": {"50.0": 12.5}}
     if kind == "top_hits":
-        return {"hits": {"hits": [{"_source": {"title": HOSTILE}}]}}
+        own = {"url": "https://github.com/a/b/issues/1"}
+        return {"hits": {"hits": [{"_source": {field: own.get(field, HOSTILE) for field in one[kind]["_source"]}}]}}
     if kind == "stats":
         return {"count": 3, "min": 1, "max": 9}
     return {"value": 0.5}

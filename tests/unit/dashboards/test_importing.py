@@ -18,7 +18,7 @@ from etl.resources import resource_folder
 from tests.loopback.dashboards import serve_dashboards
 
 FOLDER = resource_folder("dashboards")
-OBJECTS = 51
+OBJECTS = 52
 """What the three files hold together; index patterns and controls are in several, and count once."""
 
 
@@ -275,7 +275,7 @@ def test_a_partial_failure_behind_http_200_is_an_error() -> None:
         server.import_answer = (200, answer)
         with pytest.raises(
             ConfigurationError,
-            match=r"refused 1 of 51 objects; the first: search s: missing_references \(index-pattern p\)",
+            match=r"refused 1 of 52 objects; the first: search s: missing_references \(index-pattern p\)",
         ):
             import_dashboards(server.url, FOLDER)
 

@@ -84,7 +84,7 @@ def test_every_panel_of_every_dashboard_is_drawn_and_the_page_is_well_formed() -
     text = page()
     found = Page(text)
     assert (
-        len([tag for tag, attributes in found.tags if (attributes.get("class") or "").split()[:1] == ["panel"]]) == 46
+        len([tag for tag, attributes in found.tags if (attributes.get("class") or "").split()[:1] == ["panel"]]) == 47
     )
     assert "nothing failed" not in text
     assert 'class="nothing"' not in text
@@ -167,6 +167,14 @@ def test_an_empty_panel_says_so_and_a_failed_one_says_why() -> None:
     assert "No results found: &lt;i&gt;none&lt;/i&gt;." in empty
     failed = draw_panel(Answer(board.panels[3], "failed", words="<b>no</b>"), "d", 0, Colours())
     assert "Its search failed: &lt;b&gt;no&lt;/b&gt;" in failed
+
+
+def test_the_newest_issue_of_a_problem_is_a_link_and_its_title_is_text() -> None:
+    html = drawn("issuetide-families")
+    link = '<td><a href="https://github.com/a/b/issues/1" rel="noopener noreferrer">github.com/a/b/issues/1</a></td>'
+    assert html.count(link) == 2
+    assert html.count("<a ") == 2
+    assert "&lt;script&gt;" in html
 
 
 def test_markdown_is_rendered_without_html_pictures_or_dangerous_links() -> None:
