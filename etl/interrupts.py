@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-_ONE_SECONDS = 1.0
+_SAME_SECONDS = 1.0
 """`timeout` signals its command and then the command's process group: two signals that are one interruption."""
 _AGAIN_SECONDS = 0.01
 
@@ -43,13 +43,13 @@ class Interrupts:
         if self._first is None:
             self._first = now
             self._raise_or_wait(frame)
-        elif now - self._first > _ONE_SECONDS:
+        elif now - self._first > _SAME_SECONDS:
             self.leave()
 
     def raise_again(self, unraisable: "sys.UnraisableHookArgs") -> None:
         """The hook of `sys` for what a callback of the interpreter raised: an interruption is not lost there."""
         if isinstance(unraisable.exc_value, KeyboardInterrupt):
-            self._wait()
+            self._look_again_soon()
         else:
             sys.__unraisablehook__(unraisable)
 
@@ -107,12 +107,12 @@ class Interrupts:
         if self._blocks:
             self.waiting = True
         elif _is_importing(frame):
-            self._wait()
+            self._look_again_soon()
         else:
             self._raise()
 
-    def _wait(self) -> None:
-        """Waits for the end of something that is short, and cannot be interrupted."""
+    def _look_again_soon(self) -> None:
+        """Puts it off to the end of something that is short, and cannot be interrupted."""
         self.waiting = True
         signal.signal(signal.SIGALRM, self._look_again)
         signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)

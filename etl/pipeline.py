@@ -193,9 +193,10 @@ def record_failure(store: Store, plan: Plan, stop: errors.StopError) -> None:
     """
     with store.transaction() as connection:
         check_schema(connection)
-    outcome = RunOutcome(_open_run(store, plan))
-    _settle(outcome, [stop], None)
-    _close_run(store, plan, outcome)
+    with interrupts.put_off():
+        outcome = RunOutcome(_open_run(store, plan))
+        _settle(outcome, [stop], None)
+        _close_run(store, plan, outcome)
 
 
 def _open_run(store: Store, plan: Plan) -> int:

@@ -14,14 +14,18 @@ from typing import Any
 from etl.classifiers.base import Purse
 from etl.classifiers.prices import ModelFacts
 from etl.errors import BudgetError, RateLimitError
+from etl.interrupts import interrupts
 from etl.records import Usage
 
 REQUEST_SECONDS = 90.0
 """The longest single attempt; an answer of this size takes one to five seconds."""
+LOOK_UP_SECONDS = 0.5
+"""How long an interruption that is put off waits at most until it is seen."""
 
 _BYTES_PER_TOKEN_AT_WORST = 1.5
 _HIDDEN_TOKENS = 1_000
 _LONGEST_WAITING = 900.0
+_ENDING = "the run is ending; this text stays pending"
 _SPEND_WORDS = ("usage limit", "spend limit", "credit balance")
 _NEVER_CONNECTED = frozenset({"ConnectError", "ConnectTimeout"})
 
@@ -149,9 +153,11 @@ class AttemptGate:
     def _pause(self) -> None:
         """Waits while a 429 that any thread got is in force, and no longer once the run is ending."""
         while not self.stopping.is_set() and (seconds := self._resume_at - time.monotonic()) > 0:
-            self.stopping.wait(self.remaining_seconds(seconds))
+            if interrupts.waiting:  # nobody sets `stopping` where the main thread itself asks, as about a batch
+                raise RateLimitError(_ENDING)
+            self.stopping.wait(min(LOOK_UP_SECONDS, self.remaining_seconds(seconds)))
         if self.stopping.is_set():
-            raise RateLimitError("the run is ending; this text stays pending")
+            raise RateLimitError(_ENDING)
 
     def _send(self, request: Any, call_next: Callable[[Any], Any]) -> Any:  # noqa: ANN401  (the SDK's own types)
         seconds = self.remaining_seconds(REQUEST_SECONDS)

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from etl.classifiers.attempts import AttemptGate, read_object
+from etl.classifiers.attempts import LOOK_UP_SECONDS, AttemptGate, read_object
 from etl.classifiers.base import USUAL, Evidence, Forecast, ModelStatus, Purse
 from etl.classifiers.client import address_of, make_client
 from etl.classifiers.error_answers import describe_error, is_about_money, not_the_api, refusal_of, stop_of
@@ -56,8 +56,6 @@ CACHE_SECONDS = 270.0
 FAILURES_IN_A_ROW = 5
 """When so many texts have failed one after the other, the service counts as unavailable."""
 
-_LOOK_UP_SECONDS = 0.5
-"""How long an interruption waits at most until it is seen."""
 _MAX_TOKENS_SECOND_TRY = 8_000
 _COMPLAINT = "The previous answer could not be used: {}. Answer again, exactly in the asked form."
 
@@ -196,7 +194,7 @@ class ClaudeClassifier:
                 in_flight[executor.submit(self._ask, prompt, question)] = question
             if not in_flight:
                 break
-            for future in wait(in_flight, _LOOK_UP_SECONDS, FIRST_COMPLETED).done:
+            for future in wait(in_flight, LOOK_UP_SECONDS, FIRST_COMPLETED).done:
                 result = future.result()
                 del in_flight[future]
                 yield from result.answers

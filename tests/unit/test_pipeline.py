@@ -24,7 +24,7 @@ from etl.errors import (
     UnavailableError,
 )
 from etl.interrupts import Interrupts
-from etl.pipeline import Fetch, Plan, run
+from etl.pipeline import Fetch, Plan, record_failure, run
 from etl.records import Scope
 from etl.stages.base import Advance
 from tests.fakes import (
@@ -576,23 +576,33 @@ def test_a_dead_runs_record_says_what_its_answers_cost(store: Store, plan: Plan)
     assert rows(store, f"{parts} WHERE r.command = 'killed'") == [("kind", 2, 0.5)]
 
 
-@pytest.mark.parametrize("moment", ["insert_run", "close_run"])
-def test_an_interruption_while_the_record_is_written_leaves_none_open(
-    store: Store, plan: Plan, monkeypatch: pytest.MonkeyPatch, moment: str
-) -> None:
-    ours = Interrupts()
-    write = getattr(run_queries, moment)
+@pytest.fixture(params=["insert_run", "close_run"])
+def moment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The statement on the run's record right before which an interruption arrives."""
+    ours, name = Interrupts(), str(request.param)
+    write = getattr(run_queries, name)
 
     def interrupted(*arguments: Any, **options: Any) -> Any:
         ours.handle(signal.SIGTERM, None)
         return write(*arguments, **options)
 
     monkeypatch.setattr(pipeline, "interrupts", ours)
-    monkeypatch.setattr(run_queries, moment, interrupted)
+    monkeypatch.setattr(run_queries, name, interrupted)
+    return name
+
+
+def test_an_interruption_while_the_record_is_written_leaves_none_open(store: Store, plan: Plan, moment: str) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_with(store, plan, [make_item(1, "crash")])
     status = "interrupted" if moment == "insert_run" else "ok"
     assert rows(store, "SELECT status, ended_at IS NULL FROM runs") == [(status, False)]
+
+
+@pytest.mark.usefixtures("moment")
+def test_an_interruption_while_the_record_of_a_failure_is_written_leaves_none_open(store: Store, plan: Plan) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        record_failure(store, plan, ConfigurationError("no key"))
+    assert rows(store, "SELECT status, ended_at IS NULL FROM runs") == [("failed", False)]
 
 
 @pytest.mark.parametrize("error", [UnavailableError("the connection is broken"), AssertionError("not active")])

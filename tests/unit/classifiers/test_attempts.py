@@ -1,12 +1,15 @@
 """The gate that every HTTP attempt passes; the rest of it is tested over real HTTP."""
 
+import signal
 from typing import Any
 
 import pytest
 
+from etl.classifiers import attempts
 from etl.classifiers.attempts import AttemptGate
 from etl.classifiers.prices import Spending, load_prices
-from etl.errors import BudgetError
+from etl.errors import BudgetError, RateLimitError
+from etl.interrupts import Interrupts
 
 BODY = {"max_tokens": 1_000, "system": [], "tools": [], "messages": []}
 
@@ -15,6 +18,7 @@ class Request:
     """As much of the SDK's request as the gate touches."""
 
     json = BODY
+    stream = False
 
     def copy(self, *, timeout: float) -> "Request":
         """The same request; the gate bounds its time."""
@@ -57,3 +61,39 @@ def test_a_connection_that_was_never_made_costs_nothing() -> None:
         with pytest.raises(OSError, match="no connection"):
             opened(Request(), refuse)
     assert spending.spent == 0.0
+
+
+class Limited:
+    """The answer of a service that wants two minutes of rest."""
+
+    status_code = 429
+    content = b"{}"
+    headers = {"retry-after": "120"}  # noqa: RUF012  (a constant)
+
+    @property
+    def http_response(self) -> "Limited":
+        """The HTTP library's own, as far as the gate reads it."""
+        return self
+
+    def read(self) -> bytes:
+        """Its body."""
+        return self.content
+
+
+def test_an_interruption_that_is_put_off_does_not_wait_for_the_end_of_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody else ends the wait where the main thread asks, as it does about a batch."""
+    ours = Interrupts()
+    monkeypatch.setattr(attempts, "interrupts", ours)
+
+    def limit(_: Any) -> Limited:
+        ours.handle(signal.SIGTERM, None)
+        return Limited()
+
+    def ask() -> None:
+        with ours.put_off():
+            gate(Spending(None))(Request(), limit)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        ask()
+    assert isinstance(caught.value.__context__, RateLimitError)
+    assert "the run is ending" in str(caught.value.__context__)
