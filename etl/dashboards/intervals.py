@@ -93,7 +93,7 @@ def read_interval(params: Mapping[str, Any], span: timedelta, *, scaled: bool = 
     if found is None:
         raise ConfigurationError(f"{words!r} is no interval: Dashboards takes auto, or such as 90s, 30m, 12h, 2d, w, M")
     count, unit = float(found[1] or 1) or 1.0, found[2]
-    length = count * _UNITS[unit]
+    length = max(count * _UNITS[unit], _UNITS["ms"])
     if scaled and span / length > _MOST_BARS:
         own = next((auto for _, auto in reversed(_AUTO) if auto <= span / _MOST_BARS), length)
         if own != length:
@@ -107,7 +107,7 @@ def read_interval(params: Mapping[str, Any], span: timedelta, *, scaled: bool = 
 def _of_length(length: timedelta) -> Interval:
     """In the largest unit of a fixed length that it is a whole number of: 90 minutes, 2 days, 1 week."""
     unit = next((unit for unit, one in _UNITS.items() if unit not in "My" and not length % one), "ms")
-    return Interval(max(1, length // _UNITS[unit]), unit)
+    return Interval(length // _UNITS[unit], unit)
 
 
 def number_interval(params: Mapping[str, Any], low: float, high: float, *, whole: bool) -> float:
@@ -116,7 +116,7 @@ def number_interval(params: Mapping[str, Any], low: float, high: float, *, whole
     width = 0.0 if auto else float(params["interval"])
     if spread and auto:
         width = _automatic(spread, min(_MOST_BARS, int(params.get("maxBars") or _MOST_BARS)), whole=whole)
-    elif spread and spread / width > _MOST_BARS:
+    elif spread and (not width or spread / width > _MOST_BARS):
         power = _power(spread / _MOST_BARS)
         width = math.ceil(spread / _MOST_BARS / power) * power
     return width or 1.0

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from etl.dashboards.checking import STRANGE, strange_words
 from etl.dashboards.colours import GREY, LIGHT_GREY, PALETTE
 from etl.dashboards.drawing import (
     CHARTS,
@@ -58,14 +59,17 @@ class Colours:
 
 
 def draw_panel(answer: Answer, dashboard: str, place: int, colours: Colours) -> str:
-    """A panel at its place on the grid."""
+    """A panel at its place on the grid; one that Dashboards never wrote so says that it cannot be drawn."""
     panel = answer.panel
     where = (
         f"grid-column:{panel.x + 1}/span {panel.w};grid-row:{panel.y + 1}/span {panel.h};"
         f"--share:{100 * panel.w / 48:.1f}%"
     )
     title = "" if panel.kind == "markdown" else f"<h3>{escape(plain_line(panel.title))}</h3>"
-    inside = _notes(answer) + _inside(answer, f"{dashboard}-{place}", colours)
+    try:
+        inside = _notes(answer) + _inside(answer, f"{dashboard}-{place}", colours)
+    except STRANGE as error:
+        inside = f'<p class="nothing failed">Cannot be drawn: {escape(plain_line(strange_words(error), 300))}</p>'
     scrolls = panel.kind in {"table", "search", "heatmap"}
     attributes = 'class="panel rows" tabindex="0"' if scrolls else 'class="panel"'
     if panel.kind == "pie" or (panel.kind in CHARTS and answer.step is not None):

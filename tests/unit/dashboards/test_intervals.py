@@ -37,6 +37,7 @@ def test_the_automatic_interval_is_that_of_dashboards(span: timedelta, interval:
     ("words", "interval"),
     [
         ("ms", {"fixed_interval": "1ms"}),
+        ("0.0001ms", {"fixed_interval": "1ms"}),
         ("s", {"fixed_interval": "1s"}),
         ("m", {"calendar_interval": "1m"}),
         ("h", {"calendar_interval": "1h"}),
@@ -80,6 +81,7 @@ def test_an_interval_that_dashboards_refuses_is_refused(words: str) -> None:
         ("w", 730, {"calendar_interval": "1w"}),
         ("w", 3650, {"fixed_interval": "30d"}),
         ("M", 4000, {"calendar_interval": "1M"}),
+        ("0.0001ms", 1, {"fixed_interval": "10m"}),
     ],
 )
 def test_for_more_than_a_hundred_bars_dashboards_takes_an_interval_of_its_own(
@@ -116,6 +118,8 @@ def test_a_bar_follows_the_one_before(interval: Interval, after: datetime, perio
         ({}, 0, 50, True, 1),
         ({"interval": 5}, 0, 400, True, 5),
         ({"interval": "5"}, 0, 1200, True, 20),
+        ({"interval": 0}, 0, 1200, True, 20),
+        ({"interval": "0"}, 4, 4, True, 1),
     ],
 )
 def test_bars_of_numbers_are_as_wide_as_in_dashboards(

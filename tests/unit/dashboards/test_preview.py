@@ -424,3 +424,9 @@ def test_colours_that_were_chosen_on_the_dashboard_come_first() -> None:
     found = answer_of(build_saved_objects()["issuetide-trends"], "issuetide-opened")
     panel = replace(found.panel, own={"vis": {"colors": {"bug": "#123456"}}})
     assert 'class="swatch k0"' in draw_panel(replace(found, panel=panel), "d", 0, Colours())
+
+
+def test_a_panel_that_is_not_as_dashboards_writes_it_says_so_and_spoils_no_page() -> None:
+    told = drawn("issuetide-opened", {"params": {"valueAxes": None}})
+    assert "Cannot be drawn: it is not as Dashboards writes it (TypeError" in told
+    assert told.endswith("</figure>")
