@@ -73,13 +73,20 @@ def select_explanation(connection: Connection, item_id: int) -> ItemExplanation:
         near=_rows(
             connection,
             """
-            SELECT other_repository AS repository, other_number AS number, other_title AS title, score,
-                   other_is_older AS older
-            FROM near_duplicates WHERE repository = :repository AND number = :number
-            ORDER BY score DESC, other_repository, other_number
+            SELECT s.full_name AS repository, j.external_id AS number, j.title, p.score,
+                   (j.created_at, j.id) < (i.created_at, i.id) AS older
+            FROM items i
+            JOIN item_texts a ON a.item_id = i.id AND a.input = 'issue'
+            JOIN LATERAL (SELECT other_text_id AS text_id, score FROM near_texts WHERE text_id = a.text_id
+                          UNION ALL
+                          SELECT text_id, score FROM near_texts WHERE other_text_id = a.text_id) AS p ON true
+            JOIN item_texts b ON b.text_id = p.text_id AND b.input = 'issue'
+            JOIN items j ON j.id = b.item_id AND j.kind = 'issue' AND j.tombstone IS NULL
+            JOIN repositories s ON s.key = j.repository_key
+            WHERE i.id = :item_id AND i.kind = 'issue' AND i.tombstone IS NULL
+            ORDER BY p.score DESC, s.full_name, j.external_id
             """,
-            repository=item["repository"],
-            number=item["number"],
+            item_id=item_id,
         ),
     )
 

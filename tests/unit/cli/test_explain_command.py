@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from etl.db.store import Store
 from tests.unit.cli.test_app import invoke
@@ -58,3 +59,19 @@ def test_a_report_says_which_hosts_it_counts_as_one(arguments: tuple[str, ...]) 
 
 def test_a_report_on_another_repository_says_nothing_of_them() -> None:
     assert invoke("report", "--repo", "octo/other").stderr == ""
+
+
+def test_near_duplicates_are_those_of_the_host_that_was_named(stored: Store) -> None:
+    with stored.transaction() as connection:
+        connection.execute(
+            text("""
+                INSERT INTO near_texts (text_id, other_text_id, score)
+                SELECT a.text_id, b.text_id, 0.9
+                FROM item_texts a JOIN items i ON i.id = a.item_id, item_texts b JOIN items j ON j.id = b.item_id
+                WHERE a.input = 'issue' AND b.input = 'issue' AND i.title = 'It crashes at ghes.example'
+                      AND j.title = 'It crashes at github.com' AND j.external_id = 2
+            """)
+        )
+    near = {host: json.loads(invoke("explain", f"{host}/octo/demo#1", "--json").stdout)["near"] for host in HOSTS}
+    assert [(pair["number"], pair["score"]) for pair in near["ghes.example"]] == [(1, 0.9), (2, 0.9)]
+    assert [(pair["number"], pair["score"]) for pair in near["github.com"]] == [(1, 0.9)]
