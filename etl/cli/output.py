@@ -299,6 +299,23 @@ def print_chart(store: Store, plan: Plan) -> None:
     print_report(data, Console(), lists=False)
 
 
+def print_demo_outcome(
+    store: Store, plan: Plan, outcome: RunOutcome, exported: RunOutcome | None, reviews: int, *, as_json: bool
+) -> None:
+    """Prints how the demo's run ended, and how the export of the reviews that were stored after it did.
+
+    JSON is one object: of the export where that failed, else of the run.
+    """
+    decides = exported if as_json and exported is not None and exported.error else outcome
+    print_outcome(store, plan, decides, as_json=as_json, chart=True, is_index_set=True)
+    if exported is None or as_json:
+        return
+    written = count_words(exported.tally.counts["documents_written"], "document")
+    typer.echo(f"  reviewed    {reviews} answers, by invented people; run {exported.run_id} exported {written}")
+    if exported.error:
+        print_error(exported.error)
+
+
 def print_demo_end(settings: Settings, issue: str) -> None:
     """Where the demo's data is, and the next commands to try; `issue` is one worth explaining."""
     me = shlex.quote(sys.argv[0])

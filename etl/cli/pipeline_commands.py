@@ -14,7 +14,7 @@ from etl import errors
 from etl.classifiers.base import Classifier
 from etl.cli import options, wiring
 from etl.cli.demo_reviews import store_demo_reviews
-from etl.cli.output import print_demo_end, print_error, print_outcome, stop
+from etl.cli.output import print_demo_end, print_demo_outcome, print_error, print_outcome, stop
 from etl.cli.progress import make_progress, set_up_logging
 from etl.cli.server_commands import start_local_opensearch, start_local_postgres
 from etl.cli.spending import print_estimate
@@ -396,28 +396,15 @@ def demo_command(
     )
     with closing(wiring.open_store(settings)) as store:
         outcome = run(store, plan, make_progress())
-        reviews = 0
+        reviews, exported = 0, None
         if outcome.exit_code == errors.EXIT_OK:
             reviews = store_demo_reviews(store, tasks, reviews_path().read_text(encoding="utf-8"))
-        print_outcome(store, plan, outcome, as_json=as_json, chart=True, is_index_set=True)
-        if reviews:
-            outcome = _export_reviews(store, plan, reviews, as_json=as_json)
+        if reviews:  # into the documents, too
+            exported = run(store, Plan(plan.command, sink=plan.sink, deadline=end), make_progress())
+        print_demo_outcome(store, plan, outcome, exported, reviews, as_json=as_json)
     if not as_json:
         print_demo_end(settings, _issue_to_explain(settings))
-    return outcome.exit_code
-
-
-def _export_reviews(store: Store, plan: Plan, reviews: int, *, as_json: bool) -> RunOutcome:
-    """Brings what was said of the sample into the documents of the demo's sink."""
-    exported = run(store, Plan(command=plan.command, sink=plan.sink, deadline=plan.deadline), make_progress())
-    if not as_json:
-        written = exported.tally.counts["documents_written"]
-        typer.echo(
-            f"  reviewed    {reviews} answers, by invented people; run {exported.run_id} exported {written} documents"
-        )
-    if exported.error:
-        print_error(exported.error)
-    return exported
+    return (exported or outcome).exit_code
 
 
 def refuse_to_mix(settings: Settings) -> None:

@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import text
 
 from etl.cli.demo_reviews import store_demo_reviews
+from etl.cli.output import print_demo_outcome
 from etl.db.queries.purges import StoredItem, select_items
 from etl.db.store import Store
-from etl.pipeline import Fetch, Plan, run
+from etl.pipeline import Fetch, Plan, RunOutcome, run
 from etl.records import Scope
 from etl.stages.annotations import override_item, withdraw_override
 from etl.stages.decisions import Named, Signed
@@ -105,3 +106,22 @@ def test_issues_that_were_purged_or_are_not_stored_are_passed_over(store: Store,
     said = content(*SAID, (99, "bug", ANA, "review"), (98, "bug", BEN, "override"), *OVERRIDES)
     assert store_demo_reviews(store, {"kind": task}, said) == 3
     assert {row[0] for row in standing(store)} == {2, 3, 4}
+
+
+@pytest.mark.parametrize(("error", "decides"), [(None, 1), ("OpenSearch does not answer", 2)])
+def test_the_json_of_the_demo_is_one_object_and_of_the_run_that_decides(
+    store: Store, capsys: pytest.CaptureFixture[str], error: str | None, decides: int
+) -> None:
+    code = 8 if error else 0
+    exported = RunOutcome(2, "failed" if error else "ok", code, error=error)
+    print_demo_outcome(store, Plan("demo"), RunOutcome(1, "ok", 0), exported, 88, as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["run_id"], told["error"]) == (decides, error)
+
+
+def test_what_was_said_and_why_it_is_not_in_the_index_is_told(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    exported = RunOutcome(2, "failed", 8, error="OpenSearch does not answer")
+    print_demo_outcome(store, Plan("demo"), RunOutcome(1, "ok", 0), exported, 88, as_json=False)
+    told = capsys.readouterr()
+    assert "  reviewed    88 answers, by invented people; run 2 exported 0 documents\n" in told.out
+    assert told.err == "issuetide: OpenSearch does not answer\n"
