@@ -122,7 +122,7 @@ def _confirmed(item: StoredItem) -> bool:
     comments = count_words(item.comments, "comment")
     try:
         return typer.confirm(f"Erase {what} and its {comments} for good? It cannot be undone", err=True)
-    except typer.Abort:  # Ctrl-C, or the end of what is typed
+    except typer.Abort:  # the end of what is typed; or Ctrl-C, which `stop` tells as an interruption
         return False
 
 

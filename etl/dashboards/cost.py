@@ -64,7 +64,7 @@ GOOD_READINGS = (
     r"status:(ok OR partial) AND command:(issuetide\ run* OR issuetide\ fetch* OR issuetide\ demo*)"
     rf" AND NOT command:*\-\-skip\-fetch* AND {WHOLE_RUNS}"
 )
-"""Runs that read to the end, as the alert on stale data has it: an export or a rebuild makes nothing fresh."""
+"""Runs that read to the end, as the alert on stale data has it, and the demo's: an export makes nothing fresh."""
 
 
 def panels() -> list[SavedObject]:

@@ -144,7 +144,7 @@ class AliasSink(Sink, Protocol):
         ...
 
     def drop(self, standing: IndexStanding, target: LiveIndex) -> None:
-        """Deletes an index that no alias points to, but for the one that says it is being filled.
+        """Deletes an index that no alias points to, but for those that say it is being filled, or kept.
 
         Raises:
             ConfigurationError: an alias points to it.
