@@ -95,6 +95,12 @@ class Interrupts:
         if self._is_raised:
             raise KeyboardInterrupt
 
+    def end(self) -> None:
+        """Ignores signals from now on: nothing is left to interrupt, and the interpreter's own end would be by them."""
+        for number in (signal.SIGALRM, signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
     def _raise(self) -> NoReturn:
         self.waiting, self._is_raised = False, True
         raise KeyboardInterrupt

@@ -1,5 +1,6 @@
 """The command `issuetide`: parses, wires, prints, exits. Nobody imports it."""
 
+import atexit
 import gc
 import io
 import os
@@ -22,6 +23,7 @@ def main() -> None:
     """
     interrupts.put_off_for_good()
     interrupts.leave = _leave_at_once
+    atexit.register(interrupts.end)
     sys.unraisablehook = interrupts.raise_again
     signal.signal(signal.SIGTERM, interrupts.handle)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # in a shell's background it is ignored, and stays so

@@ -356,12 +356,29 @@ def test_a_second_interruption_ends_the_command_at_once(desk: Desk) -> None:
     assert errors == "issuetide: interrupted again, so nothing was waited for; the next run goes on\n"
 
 
-def test_a_signal_after_a_command_has_ended_changes_nothing(desk: Desk) -> None:
-    code = (
-        "import atexit, os, signal, sys\n"
-        "sys.argv = ['issuetide', 'tasks', 'list']\n"
-        "from etl.cli import main\n"
-        "atexit.register(os.kill, os.getpid(), signal.SIGINT)\n"
-        "main()\n"
-    )
-    assert told_by(code, desk) == (0, "")
+ENDING = """
+import atexit, os, signal, sys, time
+class Swallowed:
+    def __del__(self):
+        raise KeyboardInterrupt
+class Last:
+    def __del__(self, sleep=time.sleep, kill=os.kill, me=os.getpid(), number={number}):
+        sleep(0.1)
+        kill(me, number)
+def at_the_end():
+    Swallowed()
+    last = Last()
+    last.itself = last
+sys.argv = ["issuetide", "tasks", "list"]
+from etl.cli import main
+try:
+    main()
+finally:
+    atexit.register(at_the_end)
+"""
+"""An interruption that is looked at again a moment later, and one when the interpreter takes itself apart."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_after_a_command_has_ended_changes_nothing(desk: Desk, number: signal.Signals) -> None:
+    assert told_by(ENDING.format(number=int(number)), desk) == (0, "")
