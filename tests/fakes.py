@@ -30,6 +30,16 @@ REPOSITORY = Repository(key=42, host="github.com", github_id=42, full_name="octo
 START = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 
 
+class Clock:
+    """Seconds that a test moves."""
+
+    now = 1_000.0
+
+    def __call__(self) -> float:
+        """The time as it stands."""
+        return self.now
+
+
 def make_item(number: int, title: str = "", body: str | None = None, **changes: Any) -> Item:
     """An issue of `octo/demo`; its content hash follows from everything else unless given."""
     item = Item(

@@ -10,6 +10,7 @@ from typing import Any
 import anthropic
 import pytest
 
+from tests.fakes import Clock
 from tests.loopback import anthropic as loopback
 from tests.loopback.anthropic import LoopbackAnthropic
 
@@ -21,16 +22,6 @@ SCHEMA = {
     "additionalProperties": False,
 }
 PROMPT = [{"type": "text", "text": "Sort it. " * 400, "cache_control": {"type": "ephemeral"}}]
-
-
-class Clock:
-    """Seconds that a test moves."""
-
-    now = 1_000.0
-
-    def __call__(self) -> float:
-        """The time as it stands."""
-        return self.now
 
 
 @pytest.fixture

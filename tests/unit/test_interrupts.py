@@ -14,20 +14,15 @@ from typing import NoReturn
 import pytest
 
 from etl.interrupts import Interrupts
+from tests.fakes import Clock
 
 
 class Left(Exception):  # noqa: N818  (an end, no error)
     """Stands for the end of the process."""
 
 
-class Clock:
-    """A clock that stands still."""
-
-    now = 100.0
-
-    def __call__(self) -> float:
-        """Seconds."""
-        return self.now
+class Thing:
+    """What a weak reference can lead to."""
 
 
 @pytest.fixture
@@ -174,9 +169,6 @@ def test_an_import_is_not_broken_off(ours: Interrupts, tmp_path: Path, monkeypat
 def test_an_interruption_that_a_callback_swallows_is_raised_after_it(
     ours: Interrupts, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class Thing:
-        """What a weak reference can lead to."""
-
     monkeypatch.setattr(sys, "unraisablehook", ours.raise_again)
     things = [Thing()]
     watched = weakref.ref(things[0], lambda _: interrupt())
@@ -202,9 +194,6 @@ def test_one_that_was_raised_comes_back_where_it_was_lost(ours: Interrupts) -> N
 def test_other_errors_of_callbacks_are_told_as_ever(
     ours: Interrupts, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class Thing:
-        """What a weak reference can lead to."""
-
     monkeypatch.setattr(sys, "unraisablehook", ours.raise_again)
     things = [Thing()]
     watched = weakref.ref(things[0], lambda _: int("none"))
